@@ -1,0 +1,1 @@
+"""Ear Teacher: forecast, train and diagnose image VAEs on ear photos."""

@@ -1,0 +1,411 @@
+"""params.yaml as frozen types, and the one place that reads it.
+
+    config = load_config("params.yaml")            # the current model
+    config.variant("v0").loss.kl_weight            # the same file, with the overlay of v0
+
+Every key is declared here once, with its range. An unknown key, a wrong type, a value out of range or an
+impossible combination raises `UserError` with one sentence that names the key, the value and what is allowed.
+YAML 1.1 reads `1e-5` as a string; the types here turn it back into a number.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+VARIANTS = ("v0", "v1", "current")
+LAYOUT_GRID = {"vector": 1, "4x4": 4, "8x8": 8}
+NO_BACKBONE = "none"
+
+
+class UserError(Exception):
+    """A mistake the user can mend. The message is one sentence: what is wrong, where, and what to do."""
+
+
+def _number_from_text(value: Any) -> Any:
+    """Numbers that YAML 1.1 left as text, and nothing else: `1e-5` yes, `abc`, `true` and `nan` no."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value.strip()):
+        return float(value)
+    return value
+
+
+_numeric = BeforeValidator(_number_from_text)
+Number = Annotated[float, _numeric, Field(allow_inf_nan=False)]
+Weight = Annotated[float, _numeric, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Share = Annotated[float, _numeric, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Natural = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys are errors, no silent conversion between kinds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SyntheticConfig(Section):
+    """The embedded data set (`data.source: synthetic`)."""
+
+    people: Count = 220
+    images_per_person: Count = 6
+    seed: Natural = 0
+    grey_fraction: Share = 0.25
+    appearance: Literal["person", "image"] = "image"
+    """Whether skin, hair and marks belong to the person or are drawn anew for each image."""
+    occluder_fraction: Share = 0.1
+    """Share of images with an earring, a strand of hair or a cap over part of the ear."""
+
+
+class SplitConfig(Section):
+    """Who trains, who validates, who tests. A person whose id is a whole number n goes by n mod `modulus`,
+    any other id by its SHA-256 mod `modulus`: adding photos never moves a person to another split."""
+
+    modulus: Annotated[int, Field(ge=2, le=1000)] = 7
+    test: tuple[Natural, ...] = (3,)
+    val: tuple[Natural, ...] = (5,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()} if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> SplitConfig:
+        if not self.test or not self.val or set(self.test) & set(self.val):
+            raise ValueError("test and val each need at least one residue, and none in common")
+        if max(*self.test, *self.val) >= self.modulus:
+            raise ValueError(f"residues of test and val must be below modulus ({self.modulus})")
+        if len(set(self.test) | set(self.val)) >= self.modulus:
+            raise ValueError("test and val leave no residue for training")
+        return self
+
+
+class DataConfig(Section):
+    """Where the pictures come from and how they are prepared."""
+
+    source: Literal["synthetic", "folder", "npy"] = "synthetic"
+    path: str = "data/photos"
+    """Folder (or file) that holds everything the source reads; DVC tracks it."""
+    train_npy: str | None = None
+    """npy source: the training file, an array or a metadata dict; a relative name is looked up under `path`."""
+    val_npy: str | None = None
+    """npy source: the validation file. Half of its people (or photos) become the test split."""
+    root_dir: str | None = None
+    """npy source with metadata: folder of the relative image paths; `path` where not given."""
+    allow_outside_root: bool = False
+    """npy source: admit absolute image paths outside `root_dir` (DVC does not track those)."""
+    npy_range: Literal["auto", "0..1", "0..255", "-1..1"] = "auto"
+    """Value range of float arrays; `auto` admits only uint8 arrays."""
+    image_size: Annotated[int, Field(ge=32, le=1024)] = 128
+    person_regex: str | None = None
+    """First group = person id, searched in the file's path; without it the sub-folder is the person."""
+    crop: Literal["center", "pad", "stretch"] = "stretch"
+    """How a picture that is not square becomes square."""
+    min_side: Count = 32
+    max_pixels: Count = 64_000_000
+    max_bad_fraction: Share = 0.05
+    near_duplicate_distance: Annotated[int, Field(ge=0, le=64)] = 2
+    """Hamming distance of 64-bit perceptual hashes up to which two pictures count as near duplicates."""
+    split: SplitConfig = SplitConfig()
+    synthetic: SyntheticConfig = SyntheticConfig()
+
+    @model_validator(mode="after")
+    def _source_has_what_it_needs(self) -> DataConfig:
+        if self.source == "npy" and self.train_npy is None:
+            raise ValueError("data.source is npy, so data.train_npy must name the training file")
+        if self.person_regex is not None:
+            try:
+                groups = re.compile(self.person_regex).groups
+            except re.error as error:
+                raise ValueError(f"data.person_regex {self.person_regex!r} is not a regular expression: {error}") from None
+            if groups < 1:
+                raise ValueError(f"data.person_regex {self.person_regex!r} needs a group in parentheses: the person id")
+        return self
+
+
+class WeightsConfig(Section):
+    """Where pretrained trunks come from; see `ear_teacher.weights` for the order of the sources."""
+
+    local_dir: str | None = None
+    """Folder that holds `<trunk>.safetensors` files, tried first."""
+    hub: bool = True
+    """Whether the model hub may be asked as the last resort (gives up after five seconds)."""
+
+
+class ModelConfig(Section):
+    """The VAE. `latent_dim` counts the floats of the code, `latent_layout` gives their shape."""
+
+    encoder: Literal["residual", "backbone"] = "residual"
+    """`residual`: linear code + conv branch; `backbone`: a pretrained network's features (v0, v1)."""
+    decoder: Literal["residual", "transposed"] = "residual"
+    """`residual`: inverse linear code + conv branch; `transposed`: transposed convolutions (v0, v1)."""
+    latent_dim: Annotated[int, Field(ge=1, le=65536)] = 1024
+    latent_layout: Literal["vector", "4x4", "8x8"] = "8x8"
+    warm_start: Literal["klt", "none"] = "klt"
+    """`klt`: the linear code of the training split is the model at step 0."""
+    width: Annotated[int, Field(ge=8, le=2048)] = 48
+    """residual: channels at a quarter of the resolution; transposed: channels of the decoder's 4x4 map."""
+    backbone: str = NO_BACKBONE
+    """Name of a timm model, or none."""
+    trainable_blocks: Natural = 4
+    """How many of the backbone's last blocks learn; the others stay frozen."""
+
+    @property
+    def grid(self) -> int:
+        """Positions along one side of the latent map (1 for a vector)."""
+        return LAYOUT_GRID[self.latent_layout]
+
+    @property
+    def channels(self) -> int:
+        """Latent channels at each position."""
+        return self.latent_dim // self.grid**2
+
+    @model_validator(mode="after")
+    def _possible(self) -> ModelConfig:
+        cells = self.grid**2
+        if self.latent_dim % cells:
+            raise ValueError(
+                f"model.latent_dim = {self.latent_dim} does not fit latent_layout {self.latent_layout}: "
+                f"use a multiple of {cells}"
+            )
+        residual = self.encoder == "residual" or self.decoder == "residual"
+        if residual and self.latent_layout == "vector":
+            raise ValueError("the residual encoder and decoder need model.latent_layout 4x4 or 8x8, not vector")
+        if self.warm_start == "klt" and not (self.encoder == self.decoder == "residual"):
+            raise ValueError("model.warm_start klt needs encoder: residual and decoder: residual; use warm_start: none")
+        if self.encoder == "backbone" and self.backbone == NO_BACKBONE:
+            raise ValueError("model.encoder backbone needs model.backbone, a timm model such as tf_efficientnet_lite0")
+        if self.encoder == "residual" and self.backbone != NO_BACKBONE:
+            raise ValueError("model.backbone is used by encoder: backbone only; set it to none or change the encoder")
+        return self
+
+
+class LossConfig(Section):
+    """Weights of every term; pixel terms are computed on [-1, 1]. The table of terms is in `losses`."""
+
+    recon: Literal["mse", "l1"] = "l1"
+    recon_weight: Weight = 1.0
+    recon_channels: Literal["mean", "sum"] = "mean"
+    """Whether the three channels of a pixel's error are averaged or, as in v0 and v1, added."""
+    focal: bool = False
+    """Multiply each error by its own square root: large errors count more."""
+    center_weight: Annotated[float, _numeric, Field(ge=1, le=1000, allow_inf_nan=False)] = 1.0
+    """Weight of the picture's middle against its rim."""
+    ignore_dark: bool = False
+    """Leave out pixels whose target is darker than 0.05 in [0, 1] (letterbox bars)."""
+    perceptual: Literal["vgg_l1", "lpips_alex", "lpips_vgg"] = "lpips_alex"
+    perceptual_weight: Weight = 0.0
+    ssim_weight: Weight = 0.0
+    ms_ssim_weight: Weight = 0.0
+    edge_weight: Weight = 0.0
+    frequency_weight: Weight = 0.0
+    kl_weight: Weight = 1e-6
+
+
+class TrainConfig(Section):
+    """The optimiser and its budget. Schedules run on steps, never on the clock."""
+
+    steps: Count = 400
+    """Optimiser steps; images seen = steps x batch_size x accumulation."""
+    batch_size: Count = 16
+    accumulation: Count = 1
+    lr: Annotated[float, _numeric, Field(gt=0, le=1, allow_inf_nan=False)] = 1e-3
+    linear_lr_scale: Share = 1.0
+    """Learning rate of the warm start's linear maps, as a share of `lr`."""
+    backbone_lr_scale: Share = 0.1
+    weight_decay: Weight = 1e-5
+    beta2: Annotated[float, _numeric, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.999
+    warmup: Share = 0.05
+    """Share of the steps over which the learning rate rises from `warmup_start` x lr."""
+    warmup_start: Share = 0.1
+    final_lr: Share = 0.01
+    """The cosine ends at this share of `lr`."""
+    max_grad_norm: Annotated[float, _numeric, Field(gt=0, allow_inf_nan=False)] = 1.0
+    ema: Annotated[float, _numeric, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    """Decay of the running average of the weights that is validated and kept; 0 = off."""
+    flip: bool = True
+    augment: Literal["none", "clean_target", "degraded_target"] = "none"
+    """Blur, noise and occlusion of the input, with the clean or (as in v0) the degraded picture as target."""
+    validate_every: Count = 40
+    """Optimiser steps between two validations; each is a row of the history and a checkpoint."""
+    milestones: tuple[Annotated[float, _numeric], ...] = (1.0, 2.0, 4.0)
+    """Epochs after which a grid of validation reconstructions is drawn."""
+    select: Literal["loss", "psnr", "lpips", "last"] = "loss"
+    """Validation quantity by which the best checkpoint is chosen."""
+    seed: Natural = 0
+    threads: Natural = 0
+    """CPU threads; 0 = all cores. Results are reproducible for equal thread counts."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()} if isinstance(data, dict) else data
+
+    @property
+    def images_seen(self) -> int:
+        """Training images over the whole run, repeats counted."""
+        return self.steps * self.batch_size * self.accumulation
+
+
+class EvaluateConfig(Section):
+    """The measurement on the test split."""
+
+    max_images: Count = 200
+    """At most this many test pictures, the same for every variant."""
+    batch_size: Count = 20
+    bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 2000
+    """Resamplings (of people) behind each interval."""
+    seed: Natural = 0
+
+
+class ReconstructConfig(Section):
+    """The rendered pictures."""
+
+    sample: Annotated[int, Field(ge=1, le=64)] = 8
+    """Test pictures of the fixed sample."""
+    extremes: Annotated[int, Field(ge=0, le=50)] = 10
+    """How many of the best and of the worst pictures are shown."""
+    zoom: Annotated[int, Field(ge=1, le=8)] = 2
+    """Magnification of the centre crops."""
+
+
+class Variant(Section):
+    """One model to train: the three sections that make it."""
+
+    name: str
+    model: ModelConfig
+    loss: LossConfig
+    train: TrainConfig
+
+
+class Config(Section):
+    """The whole params.yaml. `baselines` holds overlays: v0 over the defaults of this module, v1 over v0."""
+
+    data: DataConfig = DataConfig()
+    weights: WeightsConfig = WeightsConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    reconstruct: ReconstructConfig = ReconstructConfig()
+    v0: Variant
+    v1: Variant
+
+    def variant(self, name: str) -> Variant:
+        """The model, loss and train sections of `v0`, `v1` or `current`.
+
+        Raises:
+            UserError: for any other name.
+        """
+        if name == "current":
+            return Variant(name=name, model=self.model, loss=self.loss, train=self.train)
+        if name == "v0":
+            return self.v0
+        if name == "v1":
+            return self.v1
+        raise UserError(f"There is no variant {name!r}: use one of {', '.join(VARIANTS)}.")
+
+
+def _sentence(error: ValidationError, where: str) -> str:
+    """The first complaint of pydantic as one sentence that names key, value and what is allowed."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"{where}: unknown key {key}; check its spelling against params.yaml in the README."
+    if first["type"] == "value_error":
+        return f"{where}: {f'{key}: ' if key and key not in message else ''}{message}."
+    shown = repr(first["input"])
+    if len(shown) > 60:
+        shown = shown[:57] + "..."
+    return f"{where}: {key} = {shown} is not allowed: {message[0].lower()}{message[1:]}."
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader without aliases (no exponential expansion) and without silent duplicate keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("anchors and aliases are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        for key in keys:
+            if not isinstance(key, str):
+                raise yaml.YAMLError(f"the key {key!r} is not text")
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key!r} stands twice in one section")
+        return super().construct_mapping(node, deep)
+
+
+def _overlay(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`change` laid over `base`, section by section."""
+    return {
+        key: _overlay(base.get(key, {}), change[key])
+        if isinstance(change.get(key), dict) and isinstance(base.get(key, {}), dict)
+        else change.get(key, base.get(key))
+        for key in {**base, **change}
+    }
+
+
+def parse_config(params: dict[str, Any], where: str = "params.yaml") -> Config:
+    """Check a params mapping and return the typed config.
+
+    Args:
+        params: the content of params.yaml.
+        where: name of the file, for the error message.
+
+    Raises:
+        UserError: one sentence naming the key, the value and what is allowed.
+    """
+    params = dict(params)
+    baselines = params.pop("baselines", {})
+    if not isinstance(baselines, dict) or set(baselines) - {"v0", "v1"}:
+        raise UserError(f"{where}: baselines must hold the overlays v0 and v1 and nothing else.")
+    for key in ("v0", "v1"):
+        if key in params:
+            raise UserError(f"{where}: unknown key {key}; overlays stand under baselines.{key}.")
+    variants: dict[str, Variant] = {}
+    merged: dict[str, Any] = {"model": {}, "loss": {}, "train": {}}
+    for name in ("v0", "v1"):
+        change = baselines.get(name) or {}
+        if not isinstance(change, dict) or set(change) - {"model", "loss", "train"}:
+            raise UserError(f"{where}: baselines.{name} may hold the sections model, loss and train only.")
+        merged = _overlay(merged, change)
+        try:
+            variants[name] = Variant.model_validate({"name": name, **merged})
+        except ValidationError as error:
+            raise UserError(_sentence(error, f"{where}, baselines.{name}")) from None
+    try:
+        return Config.model_validate({**params, **variants})
+    except ValidationError as error:
+        raise UserError(_sentence(error, where)) from None
+
+
+def load_config(path: str | Path = "params.yaml") -> Config:
+    """Read params.yaml.
+
+    Raises:
+        UserError: the file is missing, not YAML, or holds something that is not allowed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UserError(f"{path}: cannot be read ({reason}); run the command in the project's folder.") from None
+    try:
+        params = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or str(error) or "nested too deeply"
+        raise UserError(f"{path}:{line} not valid YAML: {reason}.") from None
+    if not isinstance(params, dict):
+        raise UserError(f"{path}: holds no params; restore it with `git checkout {path}`.")
+    return parse_config(params, str(path))
