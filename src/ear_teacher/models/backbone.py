@@ -1,0 +1,98 @@
+"""A pretrained timm network as a map of features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import timm
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ear_teacher.config import UserError
+
+MAX_STRIDE = 16
+
+
+class Backbone(nn.Module):
+    """Pictures -> the deepest feature map of stride 16 or less; normalisation and resizing happen inside.
+
+    The statistics the network was trained with stand in its timm config. Inputs are resized to the nearest
+    size its patches divide (DINOv2-S/14: 128 -> 126 px, a 9 x 9 map); position embeddings are interpolated by
+    timm. Normalisation layers keep their running statistics.
+
+    Args:
+        name: timm model with `forward_intermediates`.
+        image_size: side of the pictures, in pixels.
+        trainable_blocks: how many of the last blocks learn; all before them are frozen.
+
+    Raises:
+        UserError: timm does not know the model, or it has no feature maps or blocks.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, image_size: int, trainable_blocks: int) -> None:
+        super().__init__()
+        self.network = create_network(name)
+        levels = self.network.feature_info
+        strides = [level["reduction"] for level in levels]
+        self.level = max(i for i, stride in enumerate(strides) if stride <= max(MAX_STRIDE, min(strides)))
+        self.network.prune_intermediate_layers([self.level], prune_norm=False, prune_head=True)
+        self.channels: int = levels[self.level]["num_chs"]
+        multiple = strides[self.level]
+        self.input_size = max(multiple, round(image_size / multiple) * multiple)
+        statistics = self.network.pretrained_cfg
+        for key in ("mean", "std"):
+            value = Tensor(statistics[key]).view(1, 3, 1, 1)
+            self.register_buffer(key, value, persistent=False)
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(False)
+        blocks = list(_blocks(self.network))
+        for block in blocks[len(blocks) - min(trainable_blocks, len(blocks)) :]:
+            for parameter in block.parameters():
+                parameter.requires_grad_(True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) in [0, 1] -> (N, channels, h, w)."""
+        if images.shape[-1] != self.input_size:
+            images = F.interpolate(
+                images, self.input_size, mode="bicubic", align_corners=False, antialias=True
+            ).clamp(0, 1)
+        images = (images - self.mean) / self.std
+        (features,) = self.network.forward_intermediates(
+            images, indices=[self.level], intermediates_only=True, output_fmt="NCHW"
+        )
+        return features
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Keep the network's own normalisation statistics and dropout off, also while the rest trains."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+
+def create_network(name: str) -> nn.Module:
+    """The whole timm network without weights and without a classifier.
+
+    Raises:
+        UserError: timm does not know it, or it cannot give feature maps.
+    """
+    options = {"dynamic_img_size": True} if name.startswith(("vit_", "deit")) else {}
+    try:
+        network = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    except RuntimeError:
+        raise UserError(f"model.backbone = {name!r}: timm has no such model; timm.list_models() names them.") from None
+    if not hasattr(network, "forward_intermediates") or not any(True for _ in _blocks(network)):
+        raise UserError(f"model.backbone = {name!r} gives no feature maps; use a ViT, EfficientNet, ResNet or ConvNeXt.")
+    return network
+
+
+def _blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """The network's repeated blocks in forward order, stages of blocks flattened."""
+    for child in getattr(network, "blocks", getattr(network, "stages", ())):
+        inner = getattr(child, "blocks", child)
+        if isinstance(inner, nn.Sequential | nn.ModuleList):
+            yield from inner
+        else:
+            yield child

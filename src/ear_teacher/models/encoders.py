@@ -1,0 +1,78 @@
+"""Encoders: pictures to the mean and log-variance of the posterior, stacked as 2k channels.
+
+`BackboneEncoder` is the one of v0 and v1. `ResidualEncoder` adds a conv branch to a linear code.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ear_teacher.models.backbone import Backbone
+from ear_teacher.models.blocks import ResBlock, SpatialAttention, norm_act, zero_init
+
+BACKBONE_WIDTH = 256
+
+
+class BackboneEncoder(nn.Module):
+    """Features of a pretrained backbone, squeezed to a vector or a grid.
+
+    For a vector: 3 x 3 conv, residual block, spatial attention, average-pooled to 4 x 4; strided conv, residual
+    block, attention, 2 x 2; linear. For a g x g grid the pooling goes to g x g and a 1 x 1 conv ends it.
+    """
+
+    def __init__(self, backbone: Backbone, channels: int, grid: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.grid = grid
+        width = BACKBONE_WIDTH
+        self.head = nn.Sequential(nn.Conv2d(backbone.channels, width, 3, padding=1), ResBlock(width), SpatialAttention())
+        if grid == 1:
+            self.squeeze = nn.Sequential(
+                nn.AdaptiveAvgPool2d(4),
+                nn.Conv2d(width, width, 3, stride=2, padding=1),
+                ResBlock(width),
+                SpatialAttention(),
+                nn.Flatten(),
+                nn.Linear(4 * width, 2 * channels),
+                nn.Unflatten(1, (2 * channels, 1, 1)),
+            )
+        else:
+            self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(grid), nn.Conv2d(width, 2 * channels, 1))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, S, S) in [0, 1] -> mean and logvar, (N, k, g, g) each."""
+        mean, logvar = self.squeeze(self.head(self.backbone(images))).chunk(2, 1)
+        return mean, logvar
+
+
+class ResidualEncoder(nn.Module):
+    """A linear code of patches plus a conv branch whose last layer starts at zero.
+
+    Without a warm start the linear part begins at random like any other layer.
+    """
+
+    def __init__(self, image_size: int, channels: int, grid: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Conv2d(3, channels, image_size // grid, stride=image_size // grid)
+        halvings = int(math.log2(image_size // grid / 4))
+        layers: list[nn.Module] = [nn.PixelUnshuffle(4), nn.Conv2d(48, width, 3, padding=1), ResBlock(width)]
+        now = width
+        for _ in range(halvings):
+            following = min(2 * now, 4 * width)
+            layers += [nn.Conv2d(now, following, 3, stride=2, padding=1), ResBlock(following)]
+            now = following
+        self.branch = nn.Sequential(*layers, norm_act(now))
+        self.out = zero_init(nn.Conv2d(now, 2 * channels, 1))
+        self.grid = grid
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, S, S) in [0, 1] -> mean and logvar, (N, k, g, g) each."""
+        signal = images * 2 - 1
+        features = F.adaptive_avg_pool2d(self.branch(signal), self.grid)
+        mean, logvar = self.out(features).chunk(2, 1)
+        return self.linear(signal) + mean, logvar
+
+

@@ -1,0 +1,174 @@
+"""EarVAE: one encoder, one decoder, pictures in and out in [0, 1].
+
+    model = EarVAE.load(Path("models/current"))
+    posterior = model.encode(images)               # images: (N, 3, S, S) in [0, 1]
+    pictures = model.decode(posterior.mode)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ear_teacher.config import ModelConfig, UserError
+from ear_teacher.forecast import posterior_variance
+from ear_teacher.linear import LinearCode
+from ear_teacher.models.backbone import Backbone
+from ear_teacher.models.decoders import ResidualDecoder, TransposedDecoder
+from ear_teacher.models.encoders import BackboneEncoder, ResidualEncoder
+from ear_teacher.models.posterior import DiagonalGaussian
+
+
+class EarVAE(nn.Module):
+    """A variational autoencoder of pictures.
+
+    Args:
+        config: the model section of the params.
+        image_size: side of the pictures in pixels, a multiple of 32.
+
+    Raises:
+        UserError: the size is no multiple of 32.
+    """
+
+    def __init__(self, config: ModelConfig, image_size: int) -> None:
+        super().__init__()
+        if image_size % 32:
+            raise UserError(f"data.image_size = {image_size} does not fit the model: use a multiple of 32.")
+        self.config = config
+        self.image_size = image_size
+        shape = (config.channels, config.grid)
+        self.encoder: nn.Module
+        self.decoder: nn.Module
+        if config.encoder == "backbone":
+            backbone = Backbone(config.backbone, image_size, config.trainable_blocks)
+            self.encoder = BackboneEncoder(backbone, *shape)
+        else:
+            self.encoder = ResidualEncoder(image_size, *shape, config.width)
+        decoder = TransposedDecoder if config.decoder == "transposed" else ResidualDecoder
+        self.decoder = decoder(image_size, *shape, config.width)
+
+    def encode(self, images: Tensor) -> DiagonalGaussian:
+        """(N, 3, S, S) in [0, 1] -> the posterior over (N, k, g, g) codes."""
+        return DiagonalGaussian(*self.encoder(images))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """(N, k, g, g) -> (N, 3, S, S), meant for [0, 1] but not clamped: losses need the overshoot."""
+        return (self.decoder(codes) + 1) / 2
+
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, DiagonalGaussian]:
+        """Reconstruct through a sample of the posterior.
+
+        Returns:
+            pictures (N, 3, S, S), not clamped, and the posterior.
+        """
+        posterior = self.encode(images)
+        return self.decode(posterior.sample(generator)), posterior
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) in [0, 1] -> the same through the posterior's mean, clamped to [0, 1]."""
+        return self.decode(self.encode(images).mode).clamp(0, 1)
+
+    def linear_parameters(self) -> list[nn.Parameter]:
+        """The maps a warm start sets: the linear code and its inverse (none in v0 and v1)."""
+        found: list[nn.Parameter] = []
+        if isinstance(self.encoder, ResidualEncoder):
+            found += list(self.encoder.linear.parameters())
+        if isinstance(self.decoder, ResidualDecoder):
+            found += [*self.decoder.linear.parameters(), self.decoder.mean_patch]
+        return found
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """The backbone's parameters that learn (none in a residual model)."""
+        if not isinstance(self.encoder, BackboneEncoder):
+            return []
+        return [p for p in self.encoder.backbone.parameters() if p.requires_grad]
+
+    @torch.no_grad()
+    def warm_start(self, code: LinearCode, kl_weight: float) -> None:
+        """Set step 0 to a linear code: mean decoding equals it exactly, the posterior variance is the forecast's.
+
+        Codes are whitened (unit variance), so the prior fits from the first step.
+
+        Raises:
+            UserError: the code's shape is not the model's.
+        """
+        encoder, decoder = self.encoder, self.decoder
+        assert isinstance(encoder, ResidualEncoder)
+        assert isinstance(decoder, ResidualDecoder)
+        if code.grid != self.config.grid or len(code.basis) < self.config.channels:
+            raise UserError(
+                f"The linear code holds {code.floats} floats, model.latent_dim = {self.config.latent_dim} wants more: "
+                "raise linear.max_floats or lower model.latent_dim."
+            )
+        basis = code.basis[: self.config.channels]
+        variances = code.eigenvalues[: self.config.channels].clamp(min=1e-8)
+        deviation = variances.sqrt().view(-1, 1, 1, 1)
+        encoder.linear.weight.copy_(basis / deviation)
+        assert encoder.linear.bias is not None
+        encoder.linear.bias.copy_(-(basis / deviation * code.mean).sum((1, 2, 3)))
+        decoder.linear.weight.copy_(basis * deviation)
+        decoder.mean_patch.copy_(code.mean)
+        variance = posterior_variance(variances.numpy(), max(kl_weight, 1e-9), 3 * self.image_size**2)
+        assert encoder.out.bias is not None
+        encoder.out.bias[self.config.channels :] = torch.from_numpy(np.log(variance)).float()
+
+    def load_backbone(self, tensors: dict[str, Tensor]) -> None:
+        """Put pretrained weights into the backbone; a classifier in `tensors` is left out.
+
+        Raises:
+            UserError: the weights are those of another network.
+        """
+        assert isinstance(self.encoder, BackboneEncoder)
+        network = self.encoder.backbone.network
+        own = network.state_dict()
+        if set(own) - set(tensors) or any(own[name].shape != tensors[name].shape for name in own):
+            raise UserError(f"The weights are not those of {self.config.backbone}; run `dvc repro weights` again.")
+        network.load_state_dict({name: tensors[name] for name in own})
+
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors` and `config.json`, from which `load` rebuilds the model."""
+        folder.mkdir(parents=True, exist_ok=True)
+        description = {"image_size": self.image_size, "model": self.config.model_dump()}
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        _replace(folder / "model.safetensors", lambda path: save_file(tensors, path))
+        _replace(folder / "config.json", lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
+
+    @staticmethod
+    def load(folder: str | Path) -> EarVAE:
+        """Rebuild a saved model, in evaluation mode, on the CPU.
+
+        Raises:
+            UserError: a file is missing, damaged or does not fit the other.
+        """
+        folder = Path(folder)
+        try:
+            description = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config = ModelConfig.model_validate(description["model"])
+            model = EarVAE(config, int(description["image_size"]))
+        except (OSError, ValueError, KeyError, TypeError, ValidationError):
+            raise UserError(f"{folder}/config.json is missing or not one of ours; train the model again.") from None
+        try:
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+        except (OSError, SafetensorError, RuntimeError):
+            raise UserError(
+                f"{folder}/model.safetensors is missing, damaged or does not fit its config.json; train the model again."
+            ) from None
+        return model.eval()
+
+
+def _replace(path: Path, write: object) -> None:
+    """Write beside the target, then rename: a reader never sees half a file."""
+    assert callable(write)
+    beside = path.with_suffix(path.suffix + ".part")
+    write(beside)
+    os.replace(beside, path)
+
+
