@@ -1,0 +1,87 @@
+"""Writing a synthetic data set as files.
+
+DIR/images/p0003_00012.png      photo 12, of person 3
+DIR/regions/p0003_00012.png     its label map, 8-bit greyscale holding 0 to 5
+DIR/landmarks.csv               file, then name_x, name_y, name_visible for every landmark
+DIR/index.csv                   file, then the columns of `Sample.record`
+"""
+
+import csv
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ear_teacher.config import SyntheticConfig, UserError
+from ear_teacher.synthetic.landmarks import LANDMARK_NAMES
+from ear_teacher.synthetic.render import Sample
+from ear_teacher.synthetic.sequence import synthesize
+
+
+def write_dataset(
+    config: SyntheticConfig,
+    image_size: int,
+    out_dir: Path,
+    progress: Callable[[int], None] | None = None,
+    workers: int = 0,
+) -> None:
+    """Render the data set into a folder that does not exist yet or is empty: all of it, or nothing.
+
+    Args:
+        config: the data set.
+        image_size: side of the pictures in pixels.
+        out_dir: the folder to make. Its parent folders are made too.
+        progress: called after each image with the number written so far.
+        workers: as in `synthesize`.
+
+    Raises:
+        UserError: the folder already holds something, or cannot be written.
+    """
+    out_dir = Path(out_dir)
+    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        raise UserError(f"{out_dir} already exists and is not an empty folder; choose another one or remove it first.")
+    try:
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
+        # In the same parent, so that the final rename stays within one file system.
+        partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
+    except OSError as error:
+        raise UserError(f"{out_dir} cannot be created ({error.strerror}); choose another place.") from None
+    try:
+        _write_all(config, image_size, partial, progress, workers)
+        partial.chmod(0o755)
+        partial.replace(out_dir)
+    except OSError as error:
+        raise UserError(f"{out_dir} could not be written ({error.strerror}); nothing was left behind.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_all(
+    config: SyntheticConfig, image_size: int, folder: Path, progress: Callable[[int], None] | None, workers: int
+) -> None:
+    (folder / "images").mkdir()
+    (folder / "regions").mkdir()
+    with (
+        (folder / "landmarks.csv").open("w", newline="") as marks,
+        (folder / "index.csv").open("w", newline="") as index,
+    ):
+        mark_rows, index_rows = csv.writer(marks), csv.writer(index)
+        mark_rows.writerow(["file", *(f"{name}_{part}" for name in LANDMARK_NAMES for part in ("x", "y", "visible"))])
+        for count, sample in enumerate(synthesize(config, image_size, workers), start=1):
+            if count == 1:
+                index_rows.writerow(["file", *sample.record])
+            file = f"p{sample.record['person']:04d}_{sample.record['index']:05d}.png"
+            Image.fromarray(sample.image).save(folder / "images" / file)
+            Image.fromarray(sample.regions).save(folder / "regions" / file)
+            mark_rows.writerow([file, *_landmark_cells(sample)])
+            index_rows.writerow([file, *sample.record.values()])
+            if progress is not None:
+                progress(count)
+
+
+def _landmark_cells(sample: Sample) -> list[str]:
+    rounded = np.round(sample.landmarks, 2)
+    return [f"{value:.2f}" if part < 2 else str(int(value)) for row in rounded for part, value in enumerate(row)]
