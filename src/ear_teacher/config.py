@@ -121,7 +121,7 @@ class DataConfig(Section):
             try:
                 groups = re.compile(self.person_regex).groups
             except re.error as error:
-                raise ValueError(f"data.person_regex {self.person_regex!r} is not a regular expression: {error}") from None
+                raise ValueError(f"data.person_regex {self.person_regex!r} is no regular expression: {error}") from None
             if groups < 1:
                 raise ValueError(f"data.person_regex {self.person_regex!r} needs a group in parentheses: the person id")
         return self
@@ -134,6 +134,13 @@ class WeightsConfig(Section):
     """Folder that holds `<trunk>.safetensors` files, tried first."""
     hub: bool = True
     """Whether the model hub may be asked as the last resort (gives up after five seconds)."""
+
+
+class LinearConfig(Section):
+    """The linear codes fitted on the training split."""
+
+    max_floats: Annotated[int, Field(ge=64, le=65536)] = 1024
+    """Size of the longest code that is fitted, and so the largest `model.latent_dim` with a warm start."""
 
 
 class ModelConfig(Section):
@@ -287,6 +294,7 @@ class Config(Section):
 
     data: DataConfig = DataConfig()
     weights: WeightsConfig = WeightsConfig()
+    linear: LinearConfig = LinearConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
@@ -294,6 +302,18 @@ class Config(Section):
     reconstruct: ReconstructConfig = ReconstructConfig()
     v0: Variant
     v1: Variant
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Config:
+        if self.data.image_size % 32:
+            raise ValueError(f"data.image_size = {self.data.image_size} does not fit the models: use a multiple of 32")
+        longest = max(self.variant(name).model.latent_dim for name in VARIANTS)
+        if longest > self.linear.max_floats:
+            raise ValueError(
+                f"linear.max_floats = {self.linear.max_floats} is below model.latent_dim = {longest}: "
+                "every model stands beside the linear code of its size, so raise it"
+            )
+        return self
 
     def variant(self, name: str) -> Variant:
         """The model, loss and train sections of `v0`, `v1` or `current`.
@@ -400,7 +420,7 @@ def load_config(path: str | Path = "params.yaml") -> Config:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UserError(f"{path}: cannot be read ({reason}); run the command in the project's folder.") from None
     try:
-        params = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+        params = yaml.load(text, Loader=_Loader)  # _Loader is a SafeLoader
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""

@@ -149,7 +149,8 @@ def fit_pca(images: np.ndarray, rows: np.ndarray, rank: int) -> LinearCode:
         vectors.append(coefficients)
     merged = torch.cat(values)
     order = merged.argsort(descending=True, stable=True)
-    kept = order[: min(rank, int((merged > merged.max() * 1e-9).sum()))]
+    # The mean takes one dimension; what float32 leaves of it would otherwise pass for a component.
+    kept = order[: min(rank, 2 * count - 1, int((merged > merged.max() * 1e-9).sum()))]
     basis = torch.empty(len(kept), 3, size, size)
     for parity in range(2):
         places = torch.nonzero((kept // count) == parity).flatten()

@@ -84,7 +84,7 @@ def create_network(name: str) -> nn.Module:
     except RuntimeError:
         raise UserError(f"model.backbone = {name!r}: timm has no such model; timm.list_models() names them.") from None
     if not hasattr(network, "forward_intermediates") or not any(True for _ in _blocks(network)):
-        raise UserError(f"model.backbone = {name!r} gives no feature maps; use a ViT, EfficientNet, ResNet or ConvNeXt.")
+        raise UserError(f"model.backbone = {name!r} gives no feature maps; use a ViT, EfficientNet or ConvNeXt.")
     return network
 
 

@@ -28,7 +28,8 @@ class BackboneEncoder(nn.Module):
         self.backbone = backbone
         self.grid = grid
         width = BACKBONE_WIDTH
-        self.head = nn.Sequential(nn.Conv2d(backbone.channels, width, 3, padding=1), ResBlock(width), SpatialAttention())
+        first = nn.Conv2d(backbone.channels, width, 3, padding=1)
+        self.head = nn.Sequential(first, ResBlock(width), SpatialAttention())
         if grid == 1:
             self.squeeze = nn.Sequential(
                 nn.AdaptiveAvgPool2d(4),

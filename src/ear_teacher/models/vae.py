@@ -159,7 +159,7 @@ class EarVAE(nn.Module):
             model.load_state_dict(load_file(folder / "model.safetensors"))
         except (OSError, SafetensorError, RuntimeError):
             raise UserError(
-                f"{folder}/model.safetensors is missing, damaged or does not fit its config.json; train the model again."
+                f"{folder}/model.safetensors is missing, damaged or does not fit config.json; train the model again."
             ) from None
         return model.eval()
 

@@ -1,0 +1,273 @@
+"""Reading one picture safely.
+
+    pixels = read_square("ear.jpg", size=128)      # (128, 128, 3) uint8, or BadImage with the reason
+
+Nothing is decoded before the header has passed the size limits. Whatever is wrong with a file ends in
+`BadImage`, whose `reason` is one phrase without numbers of that file, so that equal troubles can be counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+Crop = Literal["center", "pad", "stretch"]
+Box = tuple[float, float, float, float]
+"""Left, top, width, height in pixels of the upright picture."""
+
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "AVIF")
+"""What is decoded; formats that start other programs or draw vectors are left out."""
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".psd"}
+)
+"""Files that are meant as pictures. The content decides how they are read, never the name."""
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class BadImage(Exception):
+    """A file that is not a usable picture; `reason` says why in one phrase."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_context: warnings.catch_warnings | None = None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings from Pillow (size, damaged EXIF, ...): they become BadImage or do not matter.
+
+    `warnings.catch_warnings` is not made for threads; the first thread in enters it, the last one out leaves it.
+    """
+    global _quiet_depth, _quiet_context
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_context = warnings.catch_warnings()
+            _quiet_context.__enter__()
+            warnings.simplefilter("ignore")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0 and _quiet_context is not None:
+                _quiet_context.__exit__(None, None, None)
+
+
+def _open_file(path: str | Path) -> BinaryIO:
+    """The file opened for reading, if it is a regular one; a pipe or device would wait for ever."""
+    try:
+        # O_NONBLOCK: opening a pipe returns at once, and is refused below.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None)
+        if number == errno.ELOOP:
+            raise BadImage("link that leads in a circle") from None
+        if number == errno.ENOENT:
+            raise BadImage("file not found") from None
+        if number in (errno.EACCES, errno.EPERM):
+            raise BadImage("no permission to read the file") from None
+        raise BadImage("file cannot be opened") from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise BadImage("not a regular file")
+    if status.st_size == 0:
+        os.close(handle)
+        raise BadImage("empty file")
+    return os.fdopen(handle, "rb")
+
+
+def _check_size(size: tuple[int, int], min_side: int, max_pixels: int) -> None:
+    if min(size) < 1:
+        raise BadImage("picture without pixels")
+    if size[0] * size[1] > max_pixels:
+        raise BadImage(f"more than {max_pixels:,} pixels")
+    if min(size) < min_side:
+        raise BadImage(f"shorter side under {min_side} px")
+
+
+def _scaled(image: Image.Image, white: float) -> Image.Image:
+    """A picture of numbers in [0, white] as 8-bit grey, rounded to the nearest level."""
+    return Image.fromarray(np.rint(np.asarray(image, dtype=np.float32) * (255.0 / white)).astype(np.uint8))
+
+
+def _to_colour(image: Image.Image) -> Image.Image:
+    """Any mode as RGB, or as RGBa where there is transparency (colour already multiplied by its alpha)."""
+    mode = image.mode
+    if mode.startswith("I;16"):
+        image = _scaled(image, 65535)
+    elif mode in ("I", "F"):
+        limit = 1 if mode == "F" else 65535
+        values = np.asarray(image)
+        if not (values.min() >= 0 and values.max() <= limit):  # so written, NaN is refused too
+            raise BadImage(f"{'floating-point' if mode == 'F' else '32-bit'} picture with values outside 0..{limit}")
+        image = _scaled(image, limit)
+    elif mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        return image if mode == "RGBa" else image.convert("RGBA").convert("RGBa")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def open_image(source: str | Path | bytes, *, min_side: int = 1, max_pixels: int = 64_000_000) -> Image.Image:
+    """Decode one picture, upright, as a Pillow image.
+
+    Args:
+        source: a path, or the bytes of a file.
+        min_side: shorter sides than this are refused (pixels).
+        max_pixels: larger pictures are refused before anything is decoded.
+
+    Returns:
+        Mode `RGB`, or `RGBa` (premultiplied) where the picture has transparency: there, transparent pixels are
+        black, as the bars of `crop="pad"` are. The first frame where there are several.
+
+    Raises:
+        BadImage: for any file that is not a usable picture.
+    """
+    stream = BytesIO(source) if isinstance(source, bytes) else _open_file(source)
+    with stream, _quiet():
+        try:
+            with Image.open(stream, formats=FORMATS) as image:
+                _check_size(image.size, min_side, max_pixels)
+                try:
+                    orientation = image.getexif().get(_ORIENTATION, 1)
+                except Exception:  # damaged EXIF: the picture itself may be whole
+                    orientation = 1
+                image.load()
+                colour = _to_colour(image)
+            method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+            return colour if method is None else colour.transpose(method)
+        except BadImage:
+            raise
+        except UnidentifiedImageError:
+            raise BadImage("not a picture in a known format") from None
+        except (Image.DecompressionBombError, MemoryError):
+            raise BadImage(f"more than {max_pixels:,} pixels") from None
+        except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
+            raise BadImage("truncated picture" if "truncated" in str(error) else "damaged picture") from None
+
+
+def clamp_box(box: Box, size: tuple[int, int], min_side: int = 1) -> Box:
+    """The part of a box that lies inside a picture, as left, top, right, bottom.
+
+    Args:
+        box: left, top, width, height in pixels.
+        size: width and height of the picture.
+        min_side: refuse what is left when its shorter side is under this (pixels).
+
+    Raises:
+        BadImage: the box holds a number that is not finite, or nothing usable is left.
+    """
+    if not all(np.isfinite(box)):
+        raise BadImage("box with a number that is not finite")
+    left, top, width, height = (float(value) for value in box)
+    right, bottom = min(left + width, size[0]), min(top + height, size[1])
+    left, top = max(left, 0.0), max(top, 0.0)
+    if right - left <= 0 or bottom - top <= 0:
+        raise BadImage("box without area inside the picture")
+    if min(right - left, bottom - top) < min_side:
+        raise BadImage(f"box with a side under {min_side} px")
+    return left, top, right, bottom
+
+
+def to_square(
+    image: Image.Image, size: int, *, crop: Crop = "stretch", box: Box | None = None, min_side: int = 1
+) -> NDArray[np.uint8]:
+    """Cut and scale a picture to size x size pixels with an antialiasing (Lanczos) filter.
+
+    Args:
+        image: from `open_image`.
+        size: side of the result in pixels.
+        crop: `stretch` scales both sides, `center` keeps the middle square, `pad` adds black bars.
+        box: part to keep (left, top, width, height; clamped to the picture), before `crop`.
+        min_side: refuse boxes whose shorter side is under this (pixels).
+
+    Returns:
+        (size, size, 3) uint8.
+
+    Raises:
+        BadImage: the box is of no use.
+    """
+    region: Box = (0.0, 0.0, float(image.width), float(image.height))
+    if box is not None:
+        region = clamp_box(box, image.size, min_side)
+    left, top, right, bottom = region
+    width, height = right - left, bottom - top
+    target = (size, size)
+    if crop == "center":
+        side = min(width, height)
+        left, top = left + (width - side) / 2, top + (height - side) / 2
+        region = (left, top, left + side, top + side)
+    elif crop == "pad":
+        scale = size / max(width, height)
+        target = (max(1, round(width * scale)), max(1, round(height * scale)))
+    # reducing_gap: huge pictures are first shrunk by whole steps; the result is the same to the eye.
+    scaled = image.resize(target, Image.Resampling.LANCZOS, box=region, reducing_gap=4.0)
+    pixels = np.asarray(scaled)[:, :, :3]
+    if target == (size, size):
+        return np.ascontiguousarray(pixels)
+    square = np.zeros((size, size, 3), dtype=np.uint8)
+    x, y = (size - target[0]) // 2, (size - target[1]) // 2
+    square[y : y + target[1], x : x + target[0]] = pixels
+    return square
+
+
+def read_image(source: str | Path | bytes, *, min_side: int = 1, max_pixels: int = 64_000_000) -> NDArray[np.uint8]:
+    """Read one picture at its own size: (height, width, 3) uint8 RGB. Arguments and errors of `open_image`."""
+    return np.ascontiguousarray(np.asarray(open_image(source, min_side=min_side, max_pixels=max_pixels))[:, :, :3])
+
+
+def read_square(
+    source: str | Path | bytes,
+    size: int,
+    *,
+    crop: Crop = "stretch",
+    box: Box | None = None,
+    min_side: int = 1,
+    max_pixels: int = 64_000_000,
+) -> NDArray[np.uint8]:
+    """Read one picture as a square: (size, size, 3) uint8 RGB. Arguments and errors of the two functions above."""
+    image = open_image(source, min_side=min_side, max_pixels=max_pixels)
+    return to_square(image, size, crop=crop, box=box, min_side=min_side)
+
+
+def square_from_array(
+    pixels: NDArray[np.uint8], size: int, *, crop: Crop = "stretch", min_side: int = 1
+) -> NDArray[np.uint8]:
+    """A picture that is already an array, (height, width, 3) or (height, width) uint8, as a square.
+
+    Raises:
+        BadImage: its shorter side is under `min_side`.
+    """
+    if min(pixels.shape[:2]) < min_side:
+        raise BadImage(f"shorter side under {min_side} px")
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return to_square(image if image.mode == "RGB" else image.convert("RGB"), size, crop=crop)

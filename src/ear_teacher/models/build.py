@@ -1,0 +1,43 @@
+"""A model at step 0: random, warm-started or with a pretrained backbone, as the params say."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ear_teacher.config import ModelConfig
+from ear_teacher.linear import LinearCode
+from ear_teacher.models.vae import EarVAE
+
+
+def new_model(
+    config: ModelConfig,
+    image_size: int,
+    *,
+    kl_weight: float,
+    seed: int,
+    code: LinearCode | None = None,
+    backbone: dict[str, Tensor] | None = None,
+) -> EarVAE:
+    """Build a model ready to train.
+
+    Args:
+        config: the model section.
+        image_size: side of the pictures, in pixels.
+        kl_weight: w of the loss; sets the starting posterior variance of a warm start.
+        seed: of the random weights.
+        code: the linear code of `config.latent_layout`, needed for `warm_start: klt`.
+        backbone: pretrained tensors, needed for `encoder: backbone`.
+
+    Raises:
+        UserError: the code or the backbone's weights do not fit the config.
+    """
+    torch.manual_seed(seed)
+    model = EarVAE(config, image_size)
+    if config.warm_start == "klt":
+        assert code is not None
+        model.warm_start(code, kl_weight)
+    if config.encoder == "backbone":
+        assert backbone is not None
+        model.load_backbone(backbone)
+    return model

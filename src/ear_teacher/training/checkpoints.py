@@ -1,0 +1,70 @@
+"""Checkpoints of a run: atomic, checksummed, the last two kept, never picked up by another run.
+
+A run's folder is named by the hash of all that determines it (`run_key`). A checkpoint file carries the SHA-256
+of its bytes in its name, so a damaged one is passed over for the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+KEPT = 2
+
+
+def run_key(*parts: Any) -> str:
+    """Name of a run: hash of everything that determines it (params, data, weights), as JSON-able values."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
+    """Write a checkpoint so that a crash at any moment leaves the earlier ones whole, and drop all but two."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    beside = folder / "unfinished.part"
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, folder / f"step_{step:09d}.{digest}.pt")
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink()
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The newest whole checkpoint, or None where there is none. Nothing in it is executed (`weights_only`)."""
+    for path in _newest_first(folder):
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest()[:16] == path.name.split(".")[1]:
+            return torch.load(io.BytesIO(content), weights_only=True)
+    return None
+
+
+def delete_checkpoints(folder: Path) -> None:
+    """Remove a finished run's checkpoints."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(
+        (path for path in folder.glob("step_*.pt") if re.fullmatch(r"step_\d{9}\.[0-9a-f]{16}\.pt", path.name)),
+        reverse=True,
+    )

@@ -1,0 +1,36 @@
+"""The record of a run: one row a validation, and its files for `dvc plots show`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+Row = dict[str, float]
+
+
+def write_history(rows: list[Row], folder: Path) -> None:
+    """Write `history.csv` and one two-column TSV a quantity, in the layout of DVCLive.
+
+    `train/loss` becomes `metrics/train/loss.tsv` with the columns `step` and `loss`. Quantities that a row lacks
+    (training means at step 0) leave that row out. Files are replaced whole.
+
+    Args:
+        rows: flat rows with `step` and any number of quantities, in order of step.
+        folder: where to write.
+    """
+    table = pd.DataFrame(rows)
+    _replace(folder / "history.csv", table.to_csv(index=False))
+    for column in table.columns:
+        if column != "step":
+            path = folder / "metrics" / f"{column}.tsv"
+            pair = table[["step", column]].dropna().rename(columns={column: column.rsplit("/", 1)[-1]})
+            _replace(path, pair.to_csv(index=False, sep="\t"))
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

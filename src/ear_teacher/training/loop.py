@@ -1,0 +1,286 @@
+"""The training loop: one function that reads from top to bottom.
+
+Everything random at a step (order of the pictures, augmentation, posterior noise) is drawn from generators seeded
+by the seed and the step. So a resumed run needs no random state, and a run is a function of params, data and the
+number of threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from pytorch_msssim import ssim
+from torch import Tensor, nn
+
+from ear_teacher.augmentation import augment
+from ear_teacher.config import TrainConfig, UserError
+from ear_teacher.losses import Loss
+from ear_teacher.models import EarVAE
+from ear_teacher.training.checkpoints import load_checkpoint, save_checkpoint
+from ear_teacher.training.history import Row
+
+Progress = Callable[[range, int], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a run sees.
+
+    Attributes:
+        images: uint8 (N, S, S, 3), may be memory-mapped.
+        train: rows to train on.
+        val: rows to validate on.
+    """
+
+    images: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+
+    def batch(self, rows: np.ndarray, device: torch.device) -> Tensor:
+        """Rows as (n, 3, S, S) float32 in [0, 1]; converted on the device."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device)
+        return pixels.permute(0, 3, 1, 2).float().div_(255)
+
+
+class Watcher(Protocol):
+    """Told of each validation: the rows so far and the model as it would be kept."""
+
+    def __call__(self, rows: list[Row], model: EarVAE) -> None: ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: best and last weights, the history, and the KL of each latent dimension at the end."""
+
+    best: dict[str, Tensor]
+    last: dict[str, Tensor]
+    rows: list[Row]
+    best_step: int
+    kl_per_dim: np.ndarray
+
+
+def train(
+    model: EarVAE,
+    loss: Loss,
+    pictures: Pictures,
+    config: TrainConfig,
+    checkpoints: Path,
+    watch: Watcher = lambda rows, model: None,
+    progress: Progress = lambda steps, total: steps,
+) -> Result:
+    """Train a model, validating at step 0, every `validate_every` steps and at the end.
+
+    Args:
+        model: at its starting weights; changed in place.
+        loss: the objective.
+        pictures: training and validation rows.
+        config: the train section.
+        checkpoints: folder of this run's checkpoints; the newest whole one is continued.
+        watch: called after each validation.
+        progress: wraps the steps, for a progress bar.
+
+    Raises:
+        UserError: the loss or a gradient became NaN or infinite; the message names the term and the step.
+    """
+    device = next(model.parameters()).device
+    loss = loss.to(device)
+    optimiser = _optimiser(model, config)
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    kept = copy.deepcopy(model) if config.ema else model  # what is validated and kept
+    rows: list[Row] = []
+    best: dict[str, Any] = {"score": math.inf, "step": 0, "weights": {}}
+    sums: dict[str, float] = {}
+    start = 0
+
+    state = load_checkpoint(checkpoints)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        kept.load_state_dict(state["kept"])
+        optimiser.load_state_dict(state["optimiser"])
+        rows, best, start = state["rows"], state["best"], state["step"]
+    else:
+        rows.append(_row(0, config, len(pictures.train)) | _validate(kept, loss, pictures, config))
+        best = _better(best, rows[-1], config, kept)
+        watch(rows, kept)
+
+    for step in progress(range(start, config.steps), config.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = group["scale"] * config.lr * schedule(step, config)
+        model.train()
+        optimiser.zero_grad(set_to_none=True)
+        for part in range(config.accumulation):
+            generator = torch.Generator().manual_seed(_seed(config.seed, step, part))
+            images = pictures.batch(_rows_of(pictures.train, step, part, config), device)
+            given, target = augment(images, config, generator)
+            posterior = model.encode(given)
+            noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
+            recon = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise)
+            total, raw = loss(recon, target, posterior.kl())
+            (total / config.accumulation).backward()
+            for name, value in {"loss": total, **raw}.items():
+                number = float(value.detach())
+                if not math.isfinite(number):
+                    raise UserError(_diverged(f"the {name} term is {number}", step, config))
+                sums[name] = sums.get(name, 0.0) + number / config.accumulation
+        norm = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+        if not math.isfinite(norm):
+            raise UserError(_diverged(f"the gradient's norm is {norm}", step, config))
+        sums["grad_norm"] = sums.get("grad_norm", 0.0) + norm
+        optimiser.step()
+        if config.ema:
+            _average(kept, model, min(config.ema, (step + 1) / (step + 10)))
+
+        done = step + 1
+        if done % config.validate_every == 0 or done == config.steps:
+            since = done - int(rows[-1]["step"])
+            means = {name: value / since for name, value in sums.items()}
+            sums = {}
+            trained = {"train/loss": means["loss"], "train/grad_norm": means["grad_norm"]}
+            trained |= _terms("train", means, loss)
+            rows.append(_row(done, config, len(pictures.train)) | trained | _validate(kept, loss, pictures, config))
+            best = _better(best, rows[-1], config, kept)
+            save_checkpoint(
+                checkpoints,
+                done,
+                {
+                    "model": model.state_dict(),
+                    "kept": kept.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "rows": rows,
+                    "best": best,
+                    "step": done,
+                },
+            )
+            watch(rows, kept)
+
+    last = {name: tensor.detach().clone() for name, tensor in kept.state_dict().items()}
+    kept.load_state_dict(best["weights"])
+    kl = _kl_per_dim(kept, pictures, config)
+    return Result(best["weights"], last, rows, int(best["step"]), kl)
+
+
+def schedule(step: int, config: TrainConfig) -> float:
+    """Factor of the learning rate: a linear rise from `warmup_start`, then a cosine down to `final_lr`."""
+    rise = round(config.warmup * config.steps)
+    if step < rise:
+        return config.warmup_start + (1 - config.warmup_start) * step / rise
+    fraction = (step - rise) / max(config.steps - rise, 1)
+    return config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * fraction))
+
+
+def _optimiser(model: EarVAE, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW with a learning rate of its own for the linear maps and for the backbone."""
+    special = [
+        (model.linear_parameters(), config.linear_lr_scale),
+        (model.backbone_parameters(), config.backbone_lr_scale),
+    ]
+    taken = {id(p) for parameters, _ in special for p in parameters}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
+    groups = [{"params": p, "scale": scale} for p, scale in [(rest, 1.0), *special] if p and scale > 0]
+    return torch.optim.AdamW(
+        groups, lr=config.lr, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True
+    )
+
+
+def _seed(*numbers: int) -> int:
+    """One well-mixed seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _rows_of(rows: np.ndarray, step: int, part: int, config: TrainConfig) -> np.ndarray:
+    """Rows of a batch: positions in an endless concatenation of one permutation an epoch."""
+    first = (step * config.accumulation + part) * config.batch_size
+    positions = np.arange(first, first + config.batch_size)
+    epochs = positions // len(rows)
+    picked = np.empty(len(positions), dtype=rows.dtype)
+    for epoch in np.unique(epochs):
+        order = np.random.default_rng([config.seed, int(epoch)]).permutation(len(rows))
+        inside = epochs == epoch
+        picked[inside] = rows[order[positions[inside] % len(rows)]]
+    return picked
+
+
+def _row(step: int, config: TrainConfig, train_size: int) -> Row:
+    images = step * config.batch_size * config.accumulation
+    rate = config.lr * schedule(min(step, config.steps - 1), config)
+    return {"step": step, "epoch": images / train_size, "images": images, "lr": rate}
+
+
+@torch.no_grad()
+def _validate(model: EarVAE, loss: Loss, pictures: Pictures, config: TrainConfig) -> Row:
+    """Every loss term through a sample, and PSNR and SSIM through the mean, over the validation rows."""
+    model.eval()
+    device = next(model.parameters()).device
+    sums: dict[str, float] = {}
+    for start in range(0, len(pictures.val), config.batch_size):
+        rows = pictures.val[start : start + config.batch_size]
+        images = pictures.batch(rows, device)
+        posterior = model.encode(images)
+        generator = torch.Generator().manual_seed(_seed(config.seed, start, 2**31))
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
+        sampled = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise)
+        total, raw = loss(sampled, images, posterior.kl())
+        recon = model.decode(posterior.mode).clamp(0, 1)
+        psnr = -10 * torch.log10(((recon - images) ** 2).flatten(1).mean(1).clamp(min=1e-10))
+        values = {"loss": total, **raw, "psnr": psnr.mean(), "kl_nats": posterior.kl().sum(1).mean()}
+        values["ssim_index"] = ssim(recon, images, data_range=1.0)
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
+    means = {name: value / len(pictures.val) for name, value in sums.items()}
+    quality = {"val/psnr": means["psnr"], "val/ssim": means["ssim_index"], "val/kl": means["kl_nats"]}
+    return {"val/loss": means["loss"]} | quality | _terms("val", means, loss)
+
+
+def _terms(split: str, means: dict[str, float], loss: Loss) -> Row:
+    """The loss terms of a row, raw and weighted."""
+    raw = {f"{split}/raw/{name}": means[name] for name in loss.weights}
+    return raw | {f"{split}/weighted/{name}": weight * means[name] for name, weight in loss.weights.items()}
+
+
+@torch.no_grad()
+def _kl_per_dim(model: EarVAE, pictures: Pictures, config: TrainConfig) -> np.ndarray:
+    model.eval()
+    device = next(model.parameters()).device
+    total = torch.zeros(model.config.latent_dim, dtype=torch.float64)
+    for start in range(0, len(pictures.val), config.batch_size):
+        rows = pictures.val[start : start + config.batch_size]
+        total += model.encode(pictures.batch(rows, device)).kl().double().sum(0).cpu()
+    return (total / len(pictures.val)).numpy()
+
+
+def _better(best: dict[str, Any], row: Row, config: TrainConfig, model: EarVAE) -> dict[str, Any]:
+    """The best checkpoint so far; step 0 is a candidate like any other."""
+    score = {
+        "loss": row["val/loss"],
+        "psnr": -row["val/psnr"],
+        "lpips": row.get("val/raw/perceptual", row["val/loss"]),
+        "last": -row["step"],
+    }[config.select]
+    if score >= best["score"]:
+        return best
+    weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return {"score": score, "step": int(row["step"]), "weights": weights}
+
+
+@torch.no_grad()
+def _average(kept: EarVAE, model: EarVAE, decay: float) -> None:
+    """Move the running average of the weights a step towards the model (Polyak averaging)."""
+    for average, now in zip(kept.state_dict().values(), model.state_dict().values(), strict=True):
+        if average.is_floating_point():
+            average.lerp_(now, 1 - decay)
+        else:
+            average.copy_(now)
+
+
+def _diverged(what: str, step: int, config: TrainConfig) -> str:
+    return (
+        f"Training diverged at step {step + 1}: {what}; try "
+        f"`dvc exp run -S train.lr={config.lr / 3:.2g} -S train.warmup=0.1`."
+    )

@@ -1,0 +1,94 @@
+"""python stages/train.py current
+
+Train one variant (v0, v1 or current). A run that was cut short goes on from its last checkpoint.
+"""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from ear_teacher.config import load_config
+from ear_teacher.data import PreparedData
+from ear_teacher.linear import LinearCode
+from ear_teacher.losses import TRUNK_FILES, Loss, perceptual_trunk
+from ear_teacher.models import EarVAE, new_model
+from ear_teacher.perceptual import load_lpips
+from ear_teacher.pictures import save_grid
+from ear_teacher.stage import run
+from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, run_key
+from ear_teacher.training.history import Row, write_history
+from ear_teacher.training.loop import Pictures, train
+from ear_teacher.weights import load_trunk
+
+VALIDATION_PICTURES = 128
+GRID_PICTURES = 6
+
+
+def main() -> None:
+    name = sys.argv[1]
+    config = load_config()
+    variant = config.variant(name)
+    if variant.train.threads:
+        torch.set_num_threads(variant.train.threads)
+    torch.use_deterministic_algorithms(True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = PreparedData.load(Path("data/prepared"))
+    pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES))
+    code, backbone = None, None
+    if variant.model.warm_start == "klt":
+        code = LinearCode.load(Path("data/linear") / f"{variant.model.latent_layout}.safetensors")
+    if variant.model.encoder == "backbone":
+        backbone = load_trunk(Path("data/weights") / name / "backbone.safetensors")
+    model = new_model(
+        variant.model,
+        data.image_size,
+        kl_weight=variant.loss.kl_weight,
+        seed=variant.train.seed,
+        code=code,
+        backbone=backbone,
+    ).to(device)
+    trunk = perceptual_trunk(variant.loss)
+    lpips_net = load_lpips(trunk, Path("data/weights/perceptual") / TRUNK_FILES[trunk]) if trunk else None
+    loss = Loss(variant.loss, lpips_net)
+
+    plots = Path("plots/train") / name
+    shown = pictures.batch(data.rows("val", GRID_PICTURES), device)
+
+    def watch(rows: list[Row], now: EarVAE) -> None:
+        row, before = rows[-1], rows[-2]["epoch"] if len(rows) > 1 else -1.0
+        tqdm.write(
+            f"{name} step {row['step']:.0f}, epoch {row['epoch']:.2f}: loss {row['val/loss']:.4f}, "
+            f"PSNR {row['val/psnr']:.2f} dB, SSIM {row['val/ssim']:.3f}, KL {row['val/kl']:.0f} nats"
+        )
+        write_history(rows, plots)
+        for milestone in (0.0, *variant.train.milestones):
+            if before < milestone <= row["epoch"]:
+                with torch.no_grad():
+                    save_grid([shown, now.reconstruct(shown)], plots / f"milestone_epoch_{milestone:g}.png")
+
+    def progress(steps: range, total: int) -> Iterable[int]:
+        return tqdm(steps, desc=f"train {name}", unit="step", initial=steps.start, total=total)
+
+    inputs = [file_hash(path) for path in (Path("data/prepared/images.npy"), Path("data/prepared/index.csv"))]
+    key = run_key(variant.model_dump(), inputs, torch.get_num_threads(), str(device))
+    checkpoints = Path(".checkpoints") / f"{name}-{key}"
+    result = train(model, loss, pictures, variant.train, checkpoints, watch, progress)
+
+    out = Path("models") / name
+    pd.DataFrame({"dimension": range(len(result.kl_per_dim)), "kl": sorted(result.kl_per_dim, reverse=True)}).to_csv(
+        plots / "kl_per_dimension.csv", index=False
+    )
+    model = model.cpu()
+    model.load_state_dict(result.last)
+    model.save(out / "last")
+    model.load_state_dict(result.best)
+    model.save(out)
+    delete_checkpoints(checkpoints)
+
+
+if __name__ == "__main__":
+    run(main)

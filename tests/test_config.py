@@ -1,0 +1,142 @@
+"""params.yaml: what is accepted, what is refused, and with which sentence."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ear_teacher.config import Config, ModelConfig, UserError, load_config, parse_config
+
+SHIPPED = Path(__file__).parents[1] / "params.yaml"
+
+
+def with_param(key: str, value: object) -> Config:
+    params = yaml.safe_load(SHIPPED.read_text())
+    *sections, last = key.split(".")
+    inner = params
+    for section in sections:
+        inner = inner.setdefault(section, {})
+    inner[last] = value
+    return parse_config(params)
+
+
+@pytest.mark.parametrize("written", ["1e-5", "1e-05", "0.00001", "1.0e-5", "1E-5", ".00001"])
+def test_every_way_to_write_a_weight_in_yaml_arrives_as_the_same_float(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"loss:\n  kl_weight: {written}\n" + yaml.safe_dump({"baselines": shipped()["baselines"]}))
+    assert load_config(path).loss.kl_weight == 1e-5
+
+
+def shipped() -> dict:
+    return yaml.safe_load(SHIPPED.read_text())
+
+
+def test_a_whole_number_arrives_as_a_float() -> None:
+    weight = with_param("loss.kl_weight", 1).loss.kl_weight
+    assert weight == 1.0
+    assert isinstance(weight, float)
+
+
+@given(st.floats(min_value=0, max_value=1e6, allow_nan=False))
+def test_any_weight_survives_being_written_as_text(value: float) -> None:
+    assert with_param("loss.kl_weight", repr(value)).loss.kl_weight == value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("loss.kl_weight", "abc", "loss.kl_weight = 'abc'"),
+        ("loss.kl_weight", "nan", "loss.kl_weight = 'nan'"),
+        ("loss.kl_weight", float("inf"), "loss.kl_weight"),
+        ("loss.kl_weight", True, "loss.kl_weight = True"),
+        ("loss.kl_weight", None, "loss.kl_weight = None"),
+        ("loss.kl_weight", -1e-5, "greater than or equal to 0"),
+        ("loss.kl_wieght", 1e-5, "unknown key loss.kl_wieght"),
+        ("loss.recon", "l3", "'mse' or 'l1'"),
+        ("model.latent_dim", 1000, "use a multiple of 64"),
+        ("model.latent_dim", 12.5, "model.latent_dim = 12.5"),
+        ("model.latent_dim", 4096, "linear.max_floats"),
+        ("model.latent_layout", "vector", "4x4 or 8x8"),
+        ("model.backbone", "resnet18", "set it to none"),
+        ("data.image_size", 100, "multiple of 32"),
+        ("data.source", "zip", "'synthetic', 'folder' or 'npy'"),
+        ("data.source", "npy", "data.train_npy"),
+        ("data.person_regex", "(", "no regular expression"),
+        ("data.person_regex", "earvn", "group in parentheses"),
+        ("data.split.test", [5], "none in common"),
+        ("train.steps", 0, "train.steps = 0"),
+        ("baselines.v0.loss.kl_weight", "abc", "baselines.v0"),
+        ("baselines.v0.data", {}, "model, loss and train only"),
+        ("baselines.v2", {}, "overlays v0 and v1"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_with_a_sentence_that_names_it(key: str, value: object, says: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        with_param(key, value)
+    sentence = str(refusal.value)
+    assert says in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no params"),
+        ("- 1\n", "no params"),
+        ("loss: {kl_weight: 1\n", "not valid YAML"),
+        ("a: &a [1]\nb: [*a, *a]\n", "anchors and aliases"),
+        ("loss: {}\nloss: {}\n", "stands twice"),
+        ("1: {}\n", "is not text"),
+        ("a: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_params_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=says):
+        load_config(path)
+
+
+def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load_config(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not UTF-8"):
+        load_config(tmp_path / "params.yaml")
+
+
+def test_v1_is_v0_plus_exactly_the_five_fixes() -> None:
+    config = load_config(SHIPPED)
+    changed = {
+        f"{section}.{key}": (getattr(getattr(config.v0, section), key), value)
+        for section in ("model", "loss", "train")
+        for key, value in getattr(config.v1, section).model_dump().items()
+        if getattr(getattr(config.v0, section), key) != value
+    }
+    assert changed == {
+        "model.latent_dim": (512, 1024),
+        "loss.recon": ("mse", "l1"),
+        "loss.perceptual_weight": (0.3, 0.8),
+        "loss.ssim_weight": (0.1, 0.3),
+        "loss.kl_weight": (1e-4, 1e-5),
+    }
+
+
+def test_the_three_variants_see_the_same_number_of_pictures() -> None:
+    config = load_config(SHIPPED)
+    assert config.v0.train.images_seen == config.v1.train.images_seen == config.train.images_seen
+
+
+def test_a_change_of_the_current_model_leaves_the_baselines_alone() -> None:
+    before, after = load_config(SHIPPED), with_param("loss.kl_weight", 0.5)
+    assert before.v0 == after.v0
+    assert before.v1 == after.v1
+    assert after.variant("current").loss.kl_weight == 0.5
+
+
+def test_a_config_cannot_be_changed_after_it_was_checked() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        ModelConfig().latent_dim = 7  # type: ignore[misc]
