@@ -1,8 +1,8 @@
 """LPIPS and the user's VGG-L1 on one pass through a pretrained trunk.
 
-    net = load_lpips("vgg", Path("data/weights/perceptual/vgg16.safetensors"))
-    a, b = trunk_features(net, recon), trunk_features(net, target)      # pictures in [-1, 1]
-    lpips_from_features(net, a, b), vgg_l1_from_features(a, b)          # (N,), (N,)
+net = load_lpips("vgg", Path("data/weights/perceptual/vgg16.safetensors"))
+a, b = trunk_features(net, recon), trunk_features(net, target)      # pictures in [-1, 1]
+lpips_from_features(net, a, b), vgg_l1_from_features(a, b)          # (N,), (N,)
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pickle
 import re
 from collections import OrderedDict
 from io import BytesIO
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,14 +29,14 @@ class _Dtype:
     def __init__(self, code: Any, *_flags: Any) -> None:
         if not isinstance(code, str) or not re.fullmatch(r"[biufc][0-9]{1,2}|[SU][0-9]{1,6}|O8?|b1", code):
             raise RefusedPickle("it holds a numpy array of a kind that is not numbers or text")
-        self.code, self.order = code, "="
+        self.code = code
+        self.big = False
 
     def __setstate__(self, state: Any) -> None:
-        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
-            self.order = state[1]
+        self.big = isinstance(state, tuple) and len(state) > 1 and state[1] == ">"
 
     def numpy(self) -> np.dtype[Any]:
-        return np.dtype(self.code).newbyteorder(self.order) if self.order != "|" else np.dtype(self.code)
+        return np.dtype(self.code).newbyteorder(">" if self.big else "<")
 
 
 def _filled(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, Any]:
@@ -51,10 +51,10 @@ def _filled(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, Any
             raise RefusedPickle("it holds a damaged numpy array")
         flat = np.empty(count, dtype=object)
         flat[:] = raw
-        return flat.reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
+        return flat.reshape(shape, order=order)  # type: ignore[call-overload]
     if not isinstance(raw, bytes | bytearray) or len(raw) != count * kind.itemsize or len(raw) > _MAX_ARRAY_BYTES:
         raise RefusedPickle("it holds a numpy array whose size is not the declared one")
-    return np.frombuffer(raw, kind).reshape(shape, order=order).copy()  # type: ignore[call-overload, no-any-return]
+    return np.frombuffer(raw, kind).reshape(shape, order=order).copy()  # type: ignore[call-overload]
 
 
 class _Array(np.ndarray[Any, Any]):
@@ -65,7 +65,7 @@ class _Array(np.ndarray[Any, Any]):
             raise RefusedPickle("it holds a damaged numpy array")
         _version, shape, dtype, fortran, raw = state
         value = _filled(raw, dtype, shape, "F" if fortran is True else "C")
-        super().__setstate__(value.__reduce__()[2])  # type: ignore[misc]
+        super().__setstate__(value.__reduce__()[2])  # type: ignore[arg-type]
 
 
 class _NdarrayName:
@@ -144,9 +144,16 @@ class _Reader(pickle._Unpickler):
             raise RefusedPickle("it is damaged")
         self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
 
-    dispatch = {  # noqa: RUF012 - as in the class above
+    def load_build(self) -> None:
+        # On anything else this sets attributes, and the names above are shared by all pickles.
+        if type(self.stack[-2]) not in (_Dtype, _Array):  # type: ignore[attr-defined]
+            raise RefusedPickle("it sets attributes of something that is not a numpy array")
+        super().load_build()  # type: ignore[misc]
+
+    dispatch: ClassVar[dict[int, Any]] = {
         **pickle._Unpickler.dispatch,
         pickle.BYTEARRAY8[0]: load_bytearray8,
+        pickle.BUILD[0]: load_build,
     }
 
 
