@@ -7,9 +7,9 @@ Ears are rendered from a morphable mesh (CC0, MakeHuman; `asset/`) with numpy, n
 function of the config, its index and its size.
 """
 
-from ear_teacher.synthetic.landmarks import LANDMARK_NAMES
+from ear_teacher.synthetic.landmarks import LANDMARK55_GROUPS, LANDMARK_NAMES
 from ear_teacher.synthetic.mesh import REGION_NAMES
 from ear_teacher.synthetic.render import Sample, render_sample
 from ear_teacher.synthetic.sequence import synthesize
 
-__all__ = ["LANDMARK_NAMES", "REGION_NAMES", "Sample", "render_sample", "synthesize"]
+__all__ = ["LANDMARK55_GROUPS", "LANDMARK_NAMES", "REGION_NAMES", "Sample", "render_sample", "synthesize"]

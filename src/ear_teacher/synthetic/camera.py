@@ -59,7 +59,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
         yaw=float(np.clip(rng.normal(8, 14), -25, 42)),
         pitch=float(np.clip(rng.normal(0, 7), -18, 18)),
         roll=float(np.clip(rng.normal(0, 9), -25, 25)),
-        fill=float(rng.uniform(0.62, 0.88)),
+        fill=float(rng.uniform(0.66, 0.95)),
         shift=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.025))),
         distance=float(rng.uniform(4, 14)),
     )
@@ -94,7 +94,7 @@ class View:
         )
 
 
-def fit_view(pose: Pose, landmarks: np.ndarray, side: int, margin: float = 0.03) -> View:
+def fit_view(pose: Pose, landmarks: np.ndarray, side: int, margin: float = 0.025) -> View:
     """A view in which every landmark lies inside the frame, as close to the pose's fill and shift as that allows.
 
     Args:
@@ -143,7 +143,7 @@ class Film:
 def sample_film(rng: np.random.Generator, grey_fraction: float) -> Film:
     """Draw a camera; noise and JPEG stay low enough for half a pixel of blur to be measurable."""
     return Film(
-        exposure=float(np.clip(rng.normal(0, 0.3), -0.8, 0.7)),
+        exposure=float(np.clip(rng.normal(0, 0.3), -0.6, 0.6)),
         balance=float(rng.normal(0, 0.12)),
         tint=float(rng.normal(0, 0.025)),
         contrast=float(rng.uniform(0.95, 1.25)),

@@ -3,6 +3,7 @@
 DIR/images/p0003_00012.png      photo 12, of person 3
 DIR/regions/p0003_00012.png     its label map, 8-bit greyscale holding 0 to 5
 DIR/landmarks.csv               file, then name_x, name_y, name_visible for every landmark
+DIR/landmarks55.csv             file, then x_0, y_0, visible_0 to visible_54: the 55-point scheme
 DIR/index.csv                   file, then the columns of `Sample.record`
 """
 
@@ -10,6 +11,7 @@ import csv
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,6 @@ from PIL import Image
 
 from ear_teacher.config import SyntheticConfig, UserError
 from ear_teacher.synthetic.landmarks import LANDMARK_NAMES
-from ear_teacher.synthetic.render import Sample
 from ear_teacher.synthetic.sequence import synthesize
 
 
@@ -64,24 +65,25 @@ def _write_all(
 ) -> None:
     (folder / "images").mkdir()
     (folder / "regions").mkdir()
-    with (
-        (folder / "landmarks.csv").open("w", newline="") as marks,
-        (folder / "index.csv").open("w", newline="") as index,
-    ):
-        mark_rows, index_rows = csv.writer(marks), csv.writer(index)
-        mark_rows.writerow(["file", *(f"{name}_{part}" for name in LANDMARK_NAMES for part in ("x", "y", "visible"))])
+    with ExitStack() as files:
+        marks, marks55, index = (
+            csv.writer(files.enter_context((folder / name).open("w", newline="", encoding="utf-8")))
+            for name in ("landmarks.csv", "landmarks55.csv", "index.csv")
+        )
+        marks.writerow(["file", *(f"{name}_{part}" for name in LANDMARK_NAMES for part in ("x", "y", "visible"))])
+        marks55.writerow(["file", *(f"{part}_{k}" for k in range(55) for part in ("x", "y", "visible"))])
         for count, sample in enumerate(synthesize(config, image_size, workers), start=1):
             if count == 1:
-                index_rows.writerow(["file", *sample.record])
+                index.writerow(["file", *sample.record])
             file = f"p{sample.record['person']:04d}_{sample.record['index']:05d}.png"
             Image.fromarray(sample.image).save(folder / "images" / file)
             Image.fromarray(sample.regions).save(folder / "regions" / file)
-            mark_rows.writerow([file, *_landmark_cells(sample)])
-            index_rows.writerow([file, *sample.record.values()])
+            marks.writerow([file, *_landmark_cells(sample.landmarks)])
+            marks55.writerow([file, *_landmark_cells(sample.landmarks55)])
+            index.writerow([file, *sample.record.values()])
             if progress is not None:
                 progress(count)
 
 
-def _landmark_cells(sample: Sample) -> list[str]:
-    rounded = np.round(sample.landmarks, 2)
-    return [f"{value:.2f}" if part < 2 else str(int(value)) for row in rounded for part, value in enumerate(row)]
+def _landmark_cells(landmarks: np.ndarray) -> list[str]:
+    return [cell for x, y, visible in landmarks for cell in (f"{x:.2f}", f"{y:.2f}", str(int(visible)))]

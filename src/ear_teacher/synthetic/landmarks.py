@@ -3,6 +3,8 @@
 Pixel coordinates have the centre of the upper left pixel at (0, 0), x to the right, y down.
 """
 
+from functools import cache
+
 import numpy as np
 from scipy import ndimage
 
@@ -20,9 +22,56 @@ LANDMARK_NAMES = tuple(_LANDMARKS)
 and lowest on the neutral ear; on a tilted one they keep their place and need not be extreme in the picture."""
 
 
+# Chains of vertices that 55 points are spread along: group, chain, points. Order and groups are those of the 55-point
+# scheme of Zhou and Zafeiriou 2017 (Deformable Models of Ears In-the-Wild).
+_CURVES: tuple[tuple[str, tuple[int, ...], int], ...] = (
+    ("ascending helix", (12054, 12045, 12165, 12048, 12047), 4),
+    ("descending helix", (12046, 12036, 12034, 12037), 4),
+    ("helix", (12043, 12038, 12044, 12040, 12039, 12051, 12166), 6),
+    ("ear lobe", (12052, 12053, 12050, 12027, 12019, 12013), 6),
+    ("ascending inner helix", (12067, 12167, 12070, 12069, 12068), 5),
+    ("descending inner helix", (12058, 12056, 12059, 12065), 4),
+    ("inner helix", (12060, 12066, 12062, 12061, 12073, 12168), 6),
+    ("tragus", (12077, 12309, 12086, 12270), 4),
+    ("canal", (12079,), 1),
+    ("antitragus", (12300, 12187, 12196), 3),
+    ("concha", (12116, 12118, 12127, 12123, 12122, 12128), 4),
+    ("inferior crus", (12135, 12136, 12142, 12175), 3),
+    ("superior crus", (12105, 12110, 12185, 12191, 12192, 12198), 5),
+)
+LANDMARK55_GROUPS = tuple(name for name, _, count in _CURVES for _ in range(count))
+"""Group of each of the 55 points, in order."""
+
+
 def landmark_points(fine: np.ndarray) -> np.ndarray:
     """(17, 3) positions on a (V2, 3) fine mesh."""
     return np.asarray(fine[ear_mesh().vertices(tuple(_LANDMARKS.values()))])
+
+
+def landmark55_points(fine: np.ndarray) -> np.ndarray:
+    """(55, 3) positions on a (V2, 3) fine mesh."""
+    start, end, part = _curve_places()
+    return np.asarray(fine[start] * (1 - part)[:, None] + fine[end] * part[:, None])
+
+
+@cache
+def _curve_places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every 55-point as a place between two vertices: evenly spaced along its chain on the neutral ear, ends included,
+    then fixed, so that a point means the same place on every ear."""
+    mesh = ear_mesh()
+    starts, ends, parts = [], [], []
+    for _, numbers, count in _CURVES:
+        chain = mesh.vertices(numbers)
+        steps = np.linalg.norm(np.diff(mesh.texture[chain], axis=0), axis=1)
+        along = np.concatenate([[0.0], np.cumsum(steps)])
+        wanted = np.linspace(0, along[-1], count) if count > 1 else np.zeros(1)
+        index = np.clip(np.searchsorted(along, wanted, side="right") - 1, 0, max(len(chain) - 2, 0))
+        after = np.minimum(index + 1, len(chain) - 1)
+        length = np.where(after > index, along[after] - along[index], 1.0)
+        starts.append(chain[index])
+        ends.append(chain[after])
+        parts.append((wanted - along[index]) / length)
+    return np.concatenate(starts), np.concatenate(ends), np.concatenate(parts)
 
 
 def place_landmarks(

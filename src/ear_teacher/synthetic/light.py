@@ -202,7 +202,7 @@ def key_irradiance(points, triangles, owner, positions, normals, samples, extent
 
     Returns:
         (H, W, 3) float32: cosine times visibility; visibility alone; and light that comes through from behind, which
-        falls off with the thickness of the flesh (e-folding length 3.5 mm, about that of red light in skin).
+        falls off with the thickness of the flesh (e-folding length 2.5 mm, about that of red light in skin).
     """
     height, width = owner.shape
     out = np.zeros((height, width, 3), np.float32)
@@ -234,5 +234,5 @@ def key_irradiance(points, triangles, owner, positions, normals, samples, extent
                     column, row = int(u), int(v)
                     if 0 <= column < size and 0 <= row < size:
                         thickness = max(0.0, depth[row, column] - along)
-                        out[j, i, 2] += share * -facing * math.exp(-thickness / 0.035)
+                        out[j, i, 2] += share * -facing * math.exp(-thickness / 0.025)
     return out

@@ -122,7 +122,8 @@ def ear_mesh() -> EarMesh:
         fine_triangles=triangles(fine_quads),
         texture=to_fine @ (to_coarse @ base),
         regions=regions,
-        auricle=np.clip(to_fine @ (to_coarse @ np.clip((reach - 0.01) / 0.02, 0, 1)), 0, 1),
+        # The canal stays put under those targets, yet belongs to the ear.
+        auricle=np.clip(to_fine @ (to_coarse @ np.maximum(np.clip((reach - 0.01) / 0.02, 0, 1), labels > 0)), 0, 1),
     )
 
 

@@ -64,10 +64,10 @@ def _earring(fine: np.ndarray, normals: np.ndarray, rng: np.random.Generator) ->
         balls = np.column_stack([centres, np.full(7, 0.017)])
     elif form == "hoop":
         size, wire, twist = rng.uniform(0.05, 0.17), rng.uniform(0.006, 0.014), rng.uniform(0.3, 1.2)
-        turns = np.linspace(0, 2 * np.pi, 90)
+        turns = np.linspace(0, 2 * np.pi, 220)
         across = np.array([math.cos(twist), 0, math.sin(twist)])
         ring = np.outer(np.sin(turns), across) - np.outer(1 - np.cos(turns), [0, 1.0, 0])
-        balls = np.column_stack([hole + size * ring, np.full(90, wire)])
+        balls = np.column_stack([hole + size * ring, np.full(220, wire)])
     else:
         n, radius = int(rng.integers(3, 12)), rng.uniform(0.02, 0.05)
         chain = hole + outward * 0.02 - np.outer(np.arange(n) * 0.02, [0, 1.0, 0])
@@ -80,11 +80,11 @@ def _temple(fine: np.ndarray, normals: np.ndarray, rng: np.random.Generator) -> 
     chain = ear_mesh().vertices(_TEMPLE)
     thickness = rng.uniform(0.012, 0.028)
     knots = fine[chain] + normals[chain] * 1.5 * thickness
-    # The arm is a straight bar to the ear's root and bends down behind it.
+    # The arm is a straight bar to the ear's root and goes on behind the helix.
     start, end = knots[0], knots[-1] + np.array([0.0, 0.02, 0.0])
     straight = start + np.linspace(0, 1, 120)[:, None] * (end - start)
     straight[:, 0] = np.maximum(straight[:, 0], np.interp(straight[:, 2], knots[::-1, 2], knots[::-1, 0]))
-    behind = end + np.linspace(0, 1, 30)[:, None] * np.array([-0.06, -0.25, -0.25])
+    behind = end + np.linspace(0, 1, 30)[:, None] * np.array([-0.02, 0.0, -0.15])
     material = str(rng.choice(["dark", "gold", "silver"], p=[0.6, 0.2, 0.2]))
     path = np.vstack([straight, behind])
     colour = np.array(_METALS[material]) if material != "dark" else rng.uniform(0.01, 0.15, 3)

@@ -9,14 +9,23 @@ from ear_teacher.config import SyntheticConfig
 from ear_teacher.synthetic.backdrop import paint_backdrop
 from ear_teacher.synthetic.camera import View, develop, fit_view, rotate
 from ear_teacher.synthetic.hair import draw_strands, grow_strands, growth, paint_scalp, strand_colours
-from ear_teacher.synthetic.landmarks import landmark_points, mirror_landmarks, place_landmarks, region_map
-from ear_teacher.synthetic.light import AMBIENT_MAP, SHADOW_EXTENT, ambient_irradiance, key_irradiance
+from ear_teacher.synthetic.landmarks import (
+    LANDMARK_NAMES,
+    landmark55_points,
+    landmark_points,
+    mirror_landmarks,
+    place_landmarks,
+    region_map,
+)
+from ear_teacher.synthetic.light import AMBIENT_MAP, SHADOW_EXTENT, Lighting, ambient_irradiance, key_irradiance
 from ear_teacher.synthetic.mesh import RIM, ear_mesh
 from ear_teacher.synthetic.occluders import build_beads, draw_beads
 from ear_teacher.synthetic.raster import FAR, draw_visibility, interpolate, vertex_normals
 from ear_teacher.synthetic.scene import Scene, sample_scene
 from ear_teacher.synthetic.shape import build_geometry
 from ear_teacher.synthetic.skin import scatter, shade, texture_volumes
+
+N_LANDMARKS = len(LANDMARK_NAMES)
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,14 @@ class Sample:
         image: (S, S, 3) uint8 RGB; the channels are equal where the record says grey.
         landmarks: (17, 3) float32, rows as `LANDMARK_NAMES`: x, y in pixels (centre of the upper left pixel = 0, 0) and
             visible 0 or 1.
+        landmarks55: (55, 3) float32, the same for the benchmarks' 55-point scheme (`LANDMARK55_GROUPS`).
         regions: (S, S) uint8, 0 = elsewhere, i = REGION_NAMES[i - 1].
         record: the index row: numbers and names by column, no nesting.
     """
 
     image: np.ndarray
     landmarks: np.ndarray
+    landmarks55: np.ndarray
     regions: np.ndarray
     record: dict[str, Any]
 
@@ -58,7 +69,7 @@ def render_scene(scene: Scene, image_size: int) -> Sample:
     rotation = scene.pose.rotation()
     coarse, fine = rotate(geometry.coarse, rotation), rotate(geometry.fine, rotation)
     normals = vertex_normals(fine, mesh.fine_triangles)
-    marks = landmark_points(fine)
+    marks = np.vstack([landmark_points(fine), landmark55_points(fine)])
     view = fit_view(scene.pose, np.vstack([marks, fine[mesh.vertices(RIM)]]), side)
     screen = view.project(fine)
 
@@ -91,8 +102,10 @@ def render_scene(scene: Scene, image_size: int) -> Sample:
     key = key_irradiance(
         fine, mesh.fine_triangles, owner, positions, facing, lighting.key_samples, SHADOW_EXTENT, shadow_map
     )
-    light = sky * _bounce(openness, skin.albedo) + key[..., :1] * lighting.key_colour
-    light += key[..., 2:] * lighting.key_colour * np.array([0.55, 0.12, 0.05]) * auricle[..., None]
+    direct = key[..., :1] * lighting.key_colour
+    incident = _meter(lighting, (sky + direct)[auricle > 0.5])
+    light = sky * _bounce(openness, skin.albedo) + direct
+    light += key[..., 2:] * lighting.key_colour * np.array([0.35, 0.09, 0.04]) * auricle[..., None]
     light = scatter(light.astype(np.float32), depth, owner, view.scale)
 
     low, high = texture_volumes()
@@ -110,8 +123,16 @@ def render_scene(scene: Scene, image_size: int) -> Sample:
     if scene.side == "right":
         linear, regions = linear[:, ::-1], np.ascontiguousarray(regions[:, ::-1])
         landmarks = mirror_landmarks(landmarks, image_size)
-    image = develop(linear, lighting.incident(), scene.film, rng)
-    return Sample(image, landmarks, regions, _record(scene, geometry.size))
+    image = develop(linear, incident, scene.film, rng)
+    return Sample(image, landmarks[:N_LANDMARKS], landmarks[N_LANDMARKS:], regions, _record(scene, geometry.size))
+
+
+def _meter(lighting: Lighting, on_ear: np.ndarray) -> np.ndarray:
+    """(3,) irradiance the camera exposes for: midway, on a log scale, between an incident meter held beside the ear and
+    the (N, 3) light that reaches the ear itself. Neither knows the skin, so dark skin is not lifted."""
+    beside = lighting.incident()
+    at_ear = on_ear.mean(0) if len(on_ear) else beside
+    return np.asarray(np.sqrt(beside * np.maximum(at_ear, 0.1 * beside)))
 
 
 def _bounce(openness: np.ndarray, albedo: np.ndarray) -> np.ndarray:
@@ -143,7 +164,7 @@ def _dress(
     strands = rotate(grow_strands(hair, head, normals, rng, scene.occluder == "hair"), rotation)
     if len(strands):
         colours = strand_colours(hair, strands, lighting.key_direction, lighting.key_colour, 2 * ambient, rng)
-        radii = rng.uniform(0.0012, 0.0028, len(strands)) * view.scale
+        radii = rng.uniform(0.0009, 0.0022, len(strands)) * view.scale
         draw_strands(picture, hidden, depth, view.project(strands), colours, radii, 0.85)
     return hidden
 

@@ -35,13 +35,14 @@ _RELIEFS: dict[str, tuple[tuple[int, ...], tuple[float, float, float], float, fl
     "tragus": ((12033, 12055, 12011), (0.25, 0.05, -1.0), 0.045, 0.02, 0.075),
     "antitragus": ((12085, 12093), (0.75, 0.60, 0.25), 0.035, 0.01, 0.05),
     "notch": ((12057, 12252), (-1.0, -0.15, 0.20), 0.030, 0.0, 0.05),
-    "antihelix": (FEATURES["antihelix"][1:9], (1.0, 0.0, 0.0), 0.030, 0.015, 0.060),
-    "superior_crus": ((12185, 12191, 12192, 12198), (1.0, 0.0, 0.0), 0.028, 0.005, 0.035),
-    "inferior_crus": (FEATURES["inferior_crus"], (1.0, 0.0, 0.0), 0.024, 0.0, 0.03),
-    "scapha": ((12307, 12319, 12304, 12302, 12314, 12299, 12310, 12302), (-1.0, 0.0, 0.0), 0.022, 0.005, 0.035),
+    "antihelix": (FEATURES["antihelix"][1:9], (1.0, 0.0, 0.0), 0.030, 0.02, 0.065),
+    "superior_crus": ((12191, 12192, 12198), (1.0, 0.0, 0.0), 0.026, 0.0, 0.035),
+    "inferior_crus": (FEATURES["inferior_crus"], (1.0, 0.0, 0.0), 0.022, 0.0, 0.045),
+    "scapha": ((12307, 12319, 12304, 12302, 12314, 12299, 12310, 12302), (-1.0, 0.0, 0.0), 0.024, 0.01, 0.05),
     "concha": ((12188, 12107, 12138), (-1.0, 0.0, 0.0), 0.055, 0.0, 0.045),
     "cymba": ((12246, 12218, 12239), (-1.0, 0.0, 0.0), 0.030, 0.0, 0.03),
-    "free_lobe": ((12019, 12027), (0.1, -1.0, -0.1), 0.070, -0.02, 0.05),
+    "free_lobe": ((12019, 12027), (0.1, -1.0, 0.0), 0.060, -0.02, 0.04),
+    "lobe_body": ((12053, 12050, 12049), (0.0, -0.4, -0.9), 0.060, 0.0, 0.05),
     "darwin": ((12043, 12038), (0.3, 0.15, -0.8), 0.028, -0.01, 0.02),
     "helix_roll": ((12058, 12056, 12059, 12065, 12060, 12066, 12062, 12061), (0.9, 0.0, 0.25), 0.026, -0.005, 0.04),
 }
@@ -145,13 +146,13 @@ def within_bounds(shape: Shape) -> bool:
         0.46 < width < 0.74
         and 0.13 < protrusion < 0.50
         and 0.15 < concha_depth < 0.46
-        and lobe_width(fine) > 0.19
+        and lobe_width(fine) > 0.24
         and not lobe_folds(fine)
     )
 
 
 def lobe_width(fine: np.ndarray) -> float:
-    """Width of the lobe 8 % of the ear's height above its lowest point, over the ear's height. Pointed lobes < 0.2."""
+    """Width of the lobe 8 % of the ear's height above its lowest point, over the ear's height. Pointed lobes < 0.24."""
     mesh = ear_mesh()
     outline = fine[mesh.vertices((*RIM[12:], 12013))]
     bottom = outline[:, 1].min()

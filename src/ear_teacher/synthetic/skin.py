@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 
 _TONES_SRGB = np.array(
-    [[238, 200, 180], [226, 180, 155], [208, 156, 126], [180, 128, 98], [148, 100, 74], [112, 74, 55], [80, 53, 41],
-     [58, 40, 33]]
+    [[238, 205, 190], [226, 185, 165], [206, 161, 137], [178, 132, 108], [148, 104, 84], [116, 80, 65], [88, 62, 52],
+     [66, 48, 42]]
 )  # fmt: skip
 """Diffuse reflectance from the lightest to the darkest tone, as sRGB values; chosen by eye along published skin-tone
 scales. A tone in [0, 1] runs along this list."""
@@ -59,7 +59,7 @@ def sample_skin(rng: np.random.Generator) -> Skin:
         mottle=float(rng.uniform(0.03, 0.12)),
         relief=float(rng.uniform(0.08, 0.28)),
         grain=float(rng.uniform(150, 240)),
-        oil=float(rng.uniform(0.01, 0.06)),
+        oil=float(rng.uniform(0.015, 0.09)),
         gloss=float(rng.uniform(8, 45)),
         offset=rng.uniform(0, _CELLS, 3),
     )
