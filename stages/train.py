@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from ear_teacher.pictures import save_grid
 from tqdm import tqdm
 
 from ear_teacher.config import load_config
@@ -17,7 +18,6 @@ from ear_teacher.linear import LinearCode
 from ear_teacher.losses import TRUNK_FILES, Loss, perceptual_trunk
 from ear_teacher.models import EarVAE, new_model
 from ear_teacher.perceptual import load_lpips
-from ear_teacher.pictures import save_grid
 from ear_teacher.stage import run
 from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, run_key
 from ear_teacher.training.history import Row, write_history

@@ -17,26 +17,40 @@ from torch import Tensor
 from ear_teacher import forecast
 from ear_teacher.linear import LinearCode, energies
 from ear_teacher.metrics.health import active_units
-from ear_teacher.metrics.quality import HIGHER_IS_BETTER, Nets, measure_pictures
+from ear_teacher.metrics.quality import HIGHER_IS_BETTER, Nets, measure_many
 from ear_teacher.metrics.statistics import summarise
 from ear_teacher.models import EarVAE
 
 Batches = Callable[[], Iterable[Tensor]]
+Rebuild = Callable[[Tensor], Tensor]
 
 
-def measure(batches: Batches, rebuild: Callable[[Tensor], Tensor], nets: Nets) -> pd.DataFrame:
-    """Quality of every picture through `rebuild`.
+def measure(batches: Batches, rebuilders: Mapping[str, Rebuild], nets: Nets) -> dict[str, pd.DataFrame]:
+    """Quality of every picture through each of several models and codes.
 
     Args:
         batches: gives (n, 3, S, S) in [0, 1], the same each time it is called.
-        rebuild: (n, 3, S, S) in [0, 1] -> the same, clamped.
-        nets: the perceptual networks.
+        rebuilders: name -> (n, 3, S, S) in [0, 1] to the same, clamped.
+        nets: the perceptual networks; the originals pass them once for all.
 
     Returns:
-        One row a picture, one column a metric.
+        name -> one row a picture, one column a metric.
     """
+    pieces: dict[str, list[pd.DataFrame]] = {name: [] for name in rebuilders}
     with torch.no_grad():
-        return pd.concat([measure_pictures(images, rebuild(images), nets) for images in batches()], ignore_index=True)
+        for images in batches():
+            recons = {name: rebuild(images) for name, rebuild in rebuilders.items()}
+            for name, piece in measure_many(images, recons, nets).items():
+                pieces[name].append(piece)
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in pieces.items()}
+
+
+def codes_of_size(codes: Mapping[str, LinearCode], floats: int) -> dict[str, LinearCode]:
+    """The linear codes truncated to `floats` coefficients; those whose patches cannot share them out are left out.
+
+    PCA stays shorter where the training split has fewer pictures than that.
+    """
+    return {name: code.truncated(floats) for name, code in codes.items() if floats % code.grid**2 == 0}
 
 
 def posterior_statistics(model: EarVAE, batches: Batches, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -67,31 +81,23 @@ def posterior_statistics(model: EarVAE, batches: Batches, seed: int) -> tuple[pd
     }
 
 
-def equal_floats(
-    codes: Mapping[str, LinearCode], floats: int, batches: Batches, nets: Nets
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The zero line without a rate limit: for each metric the best linear code of that many floats.
+def equal_floats(tables: Mapping[str, pd.DataFrame], codes: Mapping[str, LinearCode]) -> dict[str, Any]:
+    """The zero line without a rate limit: for each metric the best of the linear codes.
 
     Args:
-        codes: fitted codes by name (`pca`, `klt_4x4`, ...), each at least `floats` long where the training split
-            allows it.
-        floats: size of the model's code.
+        tables: per-picture metrics of each code.
+        codes: the codes themselves, truncated to the model's size.
 
     Returns:
-        Per-picture metrics of the code with the best mean PSNR, and a dict of every metric's best value and code;
-        `floats` says how long the codes are (PCA is shorter where the training split is small).
+        metric -> value (mean over the pictures) and the code that reaches it; `floats` -> the size of each code.
     """
-    tables = {}
-    for name, code in codes.items():
-        if floats % code.grid**2 == 0:
-            tables[name] = measure(batches, code.truncated(floats).reconstruct, nets)
     means = pd.DataFrame({name: table.mean() for name, table in tables.items()})
     result: dict[str, Any] = {}
-    for metric in means.index:
-        best = means.loc[metric].idxmax() if metric in HIGHER_IS_BETTER else means.loc[metric].idxmin()
-        result[str(metric)] = {"value": float(means.loc[metric, best]), "code": best}
-    result["floats"] = {name: min(floats, codes[name].floats) for name in tables}
-    return tables[str(means.loc["psnr"].idxmax())], result
+    for metric, row in means.iterrows():
+        best = row.idxmax() if metric in HIGHER_IS_BETTER else row.idxmin()
+        result[str(metric)] = {"value": float(row[best]), "code": best}
+    result["floats"] = {name: code.floats for name, code in codes.items()}
+    return result
 
 
 def equal_rate(
@@ -116,7 +122,9 @@ def equal_rate(
     return {key: {"value": getattr(points[name], key), "code": name} for key, name in best.items()}
 
 
-def summarise_table(table: pd.DataFrame, people: pd.Series, grey: pd.Series, resamples: int, seed: int) -> dict[str, Any]:
+def summarise_table(
+    table: pd.DataFrame, people: pd.Series, grey: pd.Series, resamples: int, seed: int
+) -> dict[str, Any]:
     """Each metric over all pictures, and over the colour and the greyscale ones apart.
 
     Returns:

@@ -8,17 +8,17 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ear_teacher.config import ModelConfig, UserError
+from ear_teacher.files import write_atomically
 from ear_teacher.forecast import posterior_variance
 from ear_teacher.linear import LinearCode
 from ear_teacher.models.backbone import Backbone
@@ -138,8 +138,8 @@ class EarVAE(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         description = {"image_size": self.image_size, "model": self.config.model_dump()}
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        _replace(folder / "model.safetensors", lambda path: save_file(tensors, path))
-        _replace(folder / "config.json", lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
+        write_atomically(folder / "model.safetensors", save(tensors))
+        write_atomically(folder / "config.json", json.dumps(description, indent=2) + "\n")
 
     @staticmethod
     def load(folder: str | Path) -> EarVAE:
@@ -162,13 +162,4 @@ class EarVAE(nn.Module):
                 f"{folder}/model.safetensors is missing, damaged or does not fit config.json; train the model again."
             ) from None
         return model.eval()
-
-
-def _replace(path: Path, write: object) -> None:
-    """Write beside the target, then rename: a reader never sees half a file."""
-    assert callable(write)
-    beside = path.with_suffix(path.suffix + ".part")
-    write(beside)
-    os.replace(beside, path)
-
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pandas as pd
+
+from ear_teacher.files import write_atomically
 
 Row = dict[str, float]
 
@@ -21,16 +22,10 @@ def write_history(rows: list[Row], folder: Path) -> None:
         folder: where to write.
     """
     table = pd.DataFrame(rows)
-    _replace(folder / "history.csv", table.to_csv(index=False))
+    write_atomically(folder / "history.csv", table.to_csv(index=False))
     for column in table.columns:
         if column != "step":
             path = folder / "metrics" / f"{column}.tsv"
             pair = table[["step", column]].dropna().rename(columns={column: column.rsplit("/", 1)[-1]})
-            _replace(path, pair.to_csv(index=False, sep="\t"))
+            write_atomically(path, pair.to_csv(index=False, sep="\t"))
 
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

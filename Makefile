@@ -1,0 +1,40 @@
+# `make` lists the targets. Everything runs in .venv, which is made where it is missing.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with 'make run PYTHON=python3.12'."; exit 1; }
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(READY) ## prepare, train v0, v1 and the current model, evaluate, render, compare
+	dvc repro
+
+test: $(READY) ## run the tests
+	PYTHONPATH=src pytest
+
+lint: $(READY) ## ruff, mypy and the one-way imports
+	ruff check .
+	ruff format --check .
+	mypy
+	PYTHONPATH=src lint-imports
+
+lock: ## pin the newest versions that pyproject.toml admits (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 \
+	  --no-annotate --no-header --quiet --upgrade -o requirements.lock
+
+clean: ## remove what the pipeline wrote, keep its cache
+	rm -rf data/prepared data/linear data/weights models/v0 models/v1 models/current .checkpoints
