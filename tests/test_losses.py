@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ear_teacher.config import LossConfig, UserError
-from ear_teacher.losses import WEIGHT_OF_TERM, Loss, center_weights, ms_ssim_for_training, ms_ssim_window
+from ear_teacher.losses import WEIGHT_OF_TERM, Loss, center_weights
+from ear_teacher.similarity import ms_ssim_for_training, ms_ssim_window
 
 OFF = dict.fromkeys(WEIGHT_OF_TERM.values(), 0.0)
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import torch
 from pytorch_msssim import ssim
-from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim
 from torch import Tensor, nn
 
 from ear_teacher.config import LossConfig, UserError
 from ear_teacher.perceptual import lpips_from_features, trunk_features, vgg_l1_from_features
+from ear_teacher.similarity import ms_ssim_for_training, ms_ssim_window
 
 WEIGHT_OF_TERM = {
     "recon": "recon_weight",
@@ -33,8 +33,6 @@ TRUNK_OF_PERCEPTUAL = {"vgg_l1": "vgg", "lpips_alex": "alex", "lpips_vgg": "vgg"
 
 CENTER_SIGMA = 0.7  # half-widths; the author's value
 DARK = 0.05  # channel mean in [0, 1] at and below which a target pixel counts as a letterbox bar
-MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli & Bovik 2003
-MS_SSIM_FLOOR = 1e-4
 
 
 def center_weights(side: int, center_weight: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -92,50 +90,6 @@ def perceptual_term(recon: Tensor, target: Tensor, kind: str, net: nn.Module) ->
     if kind == "vgg_l1":
         return vgg_l1_from_features(made, wanted).mean()
     return lpips_from_features(net, made, wanted).mean()
-
-
-def ms_ssim_window(side: int) -> int | None:
-    """The widest Gaussian window (odd, at most 11) that five MS-SSIM levels of a `side` px picture can hold.
-
-    Returns:
-        11, 9, 7 (128 px), 5, 3 (64 px); None where not even 3 fits (32 px and less).
-    """
-    widest = min(11, (side - 1) // 16 + 1)
-    window = widest - (widest + 1) % 2
-    return window if window >= 3 else None
-
-
-def ms_ssim_for_training(recon: Tensor, target: Tensor) -> Tensor:
-    """MS-SSIM (Wang, Simoncelli & Bovik 2003) with a finite gradient everywhere.
-
-    Equal to `pytorch_msssim.ms_ssim` where every level's similarity is above 1e-4. The library's own raises
-    relu(similarity) to a power below 1, whose gradient at 0 is 0 * inf = NaN: one anticorrelated patch, as
-    untrained decoders draw them, would end the run.
-
-    Args:
-        recon: (N, 3, S, S) in [0, 1].
-        target: (N, 3, S, S) in [0, 1], S above 32.
-
-    Returns:
-        Scalar, mean over images and channels.
-    """
-    size = ms_ssim_window(target.shape[-1])
-    if size is None:
-        raise UserError(
-            f"loss.ms_ssim_weight needs pictures above 32 px, and data.image_size is {target.shape[-1]}: "
-            "set it to 0."
-        )
-    window = _fspecial_gauss_1d(size, 1.5).repeat(recon.shape[1], 1, 1, 1)
-    result = recon.new_ones(())
-    for level, weight in enumerate(MS_SSIM_WEIGHTS):
-        full, contrast = _ssim(recon, target, data_range=1.0, win=window)
-        last = level == len(MS_SSIM_WEIGHTS) - 1
-        result = result * (full if last else contrast).clamp_min(MS_SSIM_FLOOR) ** weight
-        if not last:
-            padding = [side % 2 for side in recon.shape[2:]]
-            recon = nn.functional.avg_pool2d(recon, kernel_size=2, padding=padding)
-            target = nn.functional.avg_pool2d(target, kernel_size=2, padding=padding)
-    return result.mean()
 
 
 def edge_term(recon: Tensor, target: Tensor) -> Tensor:
@@ -229,6 +183,11 @@ class Loss(nn.Module):
         if name == "ssim":
             return 1 - ssim(recon, target, data_range=1.0)
         if name == "ms_ssim":
+            if ms_ssim_window(target.shape[-1]) is None:
+                raise UserError(
+                    "loss.ms_ssim_weight needs pictures above 32 px, and data.image_size is "
+                    f"{target.shape[-1]}: set it to 0."
+                )
             return 1 - ms_ssim_for_training(recon, target)
         recon, target = 2 * recon - 1, 2 * target - 1
         if name == "recon":
