@@ -175,6 +175,22 @@ def open_image(source: str | Path | bytes, *, min_side: int = 1, max_pixels: int
             raise BadImage("truncated picture" if "truncated" in str(error) else "damaged picture") from None
 
 
+def header_size(path: str | Path) -> tuple[int, int]:
+    """Width and height as the header says, without decoding (and before any turning upright).
+
+    Raises:
+        BadImage: the file cannot be opened or is not a picture.
+    """
+    with _open_file(path) as stream, _quiet():
+        try:
+            with Image.open(stream, formats=FORMATS) as image:
+                return image.size
+        except Image.DecompressionBombError:
+            raise BadImage("more pixels than can be read") from None
+        except Exception:
+            raise BadImage("not a picture in a known format") from None
+
+
 def clamp_box(box: Box, size: tuple[int, int], min_side: int = 1) -> Box:
     """The part of a box that lies inside a picture, as left, top, right, bottom.
 

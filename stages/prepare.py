@@ -1,0 +1,36 @@
+"""python stages/prepare.py
+
+Read, check and split the pictures; write them as one array, with an index and a contact sheet.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ear_teacher.config import load_config
+from ear_teacher.data import PreparedData, contact_sheet, prepare
+from ear_teacher.data.sources import Picture
+from ear_teacher.files import write_atomically
+from ear_teacher.stage import run
+
+
+def main() -> None:
+    config = load_config("params.yaml")
+
+    def progress(pictures: Iterable[Picture], total: int) -> Iterable[Picture]:
+        return tqdm(pictures, desc="prepare", unit="picture", total=total)
+
+    out = Path("data/prepared")
+    metrics = prepare(config.data, out, wrap=progress)
+    for warning in metrics["warnings"]:
+        tqdm.write(f"Warning: {warning}")
+    write_atomically(Path("metrics/data.json"), json.dumps(metrics, indent=2) + "\n")
+    sheet = Path("plots/contact_sheet.png")
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(PreparedData.load(out)).save(sheet)
+
+
+if __name__ == "__main__":
+    run(main)
