@@ -56,10 +56,10 @@ def rotate(points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
 def sample_pose(rng: np.random.Generator) -> Pose:
     """Draw a pose like those of photos cropped around an ear."""
     return Pose(
-        yaw=float(np.clip(rng.normal(8, 14), -25, 42)),
+        yaw=float(np.clip(rng.normal(8, 18), -32, 48)),
         pitch=float(np.clip(rng.normal(0, 7), -18, 18)),
         roll=float(np.clip(rng.normal(0, 9), -25, 25)),
-        fill=float(rng.uniform(0.66, 0.95)),
+        fill=float(rng.uniform(0.72, 1.0)),
         shift=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.025))),
         distance=float(rng.uniform(4, 14)),
     )
@@ -94,7 +94,7 @@ class View:
         )
 
 
-def fit_view(pose: Pose, landmarks: np.ndarray, side: int, margin: float = 0.025) -> View:
+def fit_view(pose: Pose, landmarks: np.ndarray, side: int, margin: float = 0.02) -> View:
     """A view in which every landmark lies inside the frame, as close to the pose's fill and shift as that allows.
 
     Args:
@@ -146,8 +146,8 @@ def sample_film(rng: np.random.Generator, grey_fraction: float) -> Film:
         exposure=float(np.clip(rng.normal(0, 0.3), -0.6, 0.6)),
         balance=float(rng.normal(0, 0.12)),
         tint=float(rng.normal(0, 0.025)),
-        contrast=float(rng.uniform(0.95, 1.25)),
-        blur=float(rng.uniform(0.25, 0.5)),
+        contrast=float(rng.uniform(1.1, 1.7)),
+        blur=float(rng.uniform(0.2, 0.45)),
         noise=float(rng.uniform(0.001, 0.006)),
         quality=int(rng.integers(88, 97)),
         grey=bool(rng.random() < grey_fraction),
@@ -166,7 +166,8 @@ def develop(linear: np.ndarray, incident: np.ndarray, film: Film, rng: np.random
     Returns:
         (S, S, 3) uint8; its three channels are equal where the film is grey.
     """
-    gain = 2**film.exposure / float(incident.mean())
+    # Metered so that a white surface comes out just below clipping.
+    gain = 0.85 * 2**film.exposure / float(incident.mean())
     # Half of the light's own colour survives the camera's automatic white balance.
     neutral = (incident / incident.mean()) ** -0.5
     balance = np.array([2 ** (film.balance / 2), 2**film.tint, 2 ** (-film.balance / 2)])
@@ -177,7 +178,9 @@ def develop(linear: np.ndarray, incident: np.ndarray, film: Film, rng: np.random
     bright = np.maximum(exposed - 0.8, 0)
     exposed = np.minimum(np.clip(exposed, 0, None), 0.8) + 0.2 * (1 - np.exp(-bright / 0.2))
     encoded = np.where(exposed <= 0.0031308, 12.92 * exposed, 1.055 * np.maximum(exposed, 1e-6) ** (1 / 2.4) - 0.055)
-    encoded = np.clip(0.5 + (encoded - 0.5) * film.contrast, 0, 1)
+    # An S-curve through black, 0.45 and white.
+    bent, rest = np.clip(encoded, 0, 1) ** film.contrast, np.clip(1 - encoded, 0, 1) ** film.contrast
+    encoded = bent / (bent + rest * (0.45 / 0.55) ** (film.contrast - 1))
     if film.grey:
         luma = encoded[..., 0] * 0.299 + encoded[..., 1] * 0.587 + encoded[..., 2] * 0.114
         encoded = np.repeat(luma[..., None], 3, axis=2)

@@ -14,7 +14,7 @@ from numba import njit
 from ear_teacher.synthetic.mesh import ear_mesh
 from ear_teacher.synthetic.skin import look_up
 
-STYLES = {"bald": 0.10, "cropped": 0.22, "short": 0.28, "tucked": 0.28, "long": 0.12}
+STYLES = {"bald": 0.05, "cropped": 0.20, "short": 0.28, "tucked": 0.32, "long": 0.15}
 """Share of people by style. "tucked": long and combed behind the ear; "long": long and loose above it."""
 
 _COLOURS: dict[str, tuple[float, float, float]] = {
@@ -69,14 +69,14 @@ def sample_hair(rng: np.random.Generator, tone: float, age: float) -> Hair:
     long = rng.uniform(0.5, 0.9)
     length = {"bald": 0.0, "cropped": 0.04, "short": rng.uniform(0.1, 0.25), "tucked": long, "long": long}
     angle = {"tucked": rng.normal(-2.6, 0.2), "long": rng.normal(-2.0, 0.2)}.get(style, rng.normal(-2.2, 0.35))
-    strands = {"bald": 0, "cropped": 900, "short": 1800, "tucked": 2600, "long": 2400}[style]
+    strands = {"bald": 0, "cropped": 1200, "short": 2600, "tucked": 3600, "long": 3400}[style]
     return Hair(
         style=style,
         colour_name="none" if style == "bald" else colour_name,
         colour=np.array(_COLOURS[colour_name]) * rng.uniform(0.8, 1.25),
-        top=float(rng.uniform(7.26, 7.46)),
-        back=float(rng.uniform(0.16, 0.36)),
-        sideburn=float(rng.uniform(7.02, 7.45)),
+        top=float(rng.uniform(7.16, 7.40)),
+        back=float(rng.uniform(0.26, 0.42)),
+        sideburn=float(rng.uniform(6.95, 7.40)),
         strands=int(strands * rng.uniform(0.8, 1.2)),
         length=float(length[style] * rng.uniform(0.8, 1.2)),
         angle=float(angle),
@@ -138,12 +138,16 @@ def paint_scalp(picture, owner, texture, cover, light, key_seen, key_colour, col
 
 def grow_strands(
     hair: Hair, fine: np.ndarray, normals: np.ndarray, rng: np.random.Generator, over_ear: bool
-) -> np.ndarray:
-    """(N, _SEGMENTS, 3) strands in head space (model units).
+) -> tuple[np.ndarray, np.ndarray]:
+    """Strands in head space.
 
     Args:
-        fine, normals: (V2, 3) of the head.
-        over_ear: comb a lock of long hair down over the upper ear.
+        fine, normals: (V2, 3) of the head, model units.
+        over_ear: comb a lock of hair down over the upper ear.
+
+    Returns:
+        (N, _SEGMENTS, 3) points, and (N,) bool: loose strands, which may fall over the ear. The others lie against the
+        head and pass behind it.
     """
     mesh = ear_mesh()
     cover = growth(hair, mesh.texture[:, 1], mesh.texture[:, 2], mesh.auricle)
@@ -151,7 +155,7 @@ def grow_strands(
     roots = np.flatnonzero((cover[corners] > 0.3).all(1))
     n = hair.strands
     if n == 0 or len(roots) == 0:
-        return np.zeros((0, _SEGMENTS, 3))
+        return np.zeros((0, _SEGMENTS, 3)), np.zeros(0, bool)
     a, b, c = (fine[corners[roots, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     chosen = corners[roots[np.searchsorted(np.cumsum(area / area.sum()), rng.uniform(0, 0.999999, n))]]
@@ -165,11 +169,14 @@ def grow_strands(
     lift = rng.uniform(0.004, 0.02, n)
     # Below the ear's top, hair behind the ear hangs down instead of following the comb.
     hanging = np.clip((7.35 - neutral[:, 1]) / 0.25, 0, 1) * (hair.style in ("tucked", "long"))
-    if over_ear:
-        loose = (rng.random(n) < 0.35) & (neutral[:, 1] > hair.top - 0.05) & (neutral[:, 2] > 0.25)
-        heading = np.where(loose, rng.normal(-1.7, 0.15, n), heading)
-        lift = np.where(loose, rng.uniform(0.15, 0.4, n), lift)
-        length = np.where(loose, rng.uniform(0.35, 0.9, n), length)
+    # A sideburn is short whatever hangs behind the ear.
+    length = np.where(neutral[:, 2] > 0.68, np.minimum(length, 0.12), length)
+    above = (neutral[:, 1] > hair.top - 0.05) & (neutral[:, 2] > 0.25)
+    stray = 0.02 if hair.style in ("tucked", "long") else 0.0
+    loose = (rng.random(n) < (0.35 if over_ear else stray)) & above
+    heading = np.where(loose, rng.normal(-1.7, 0.15, n), heading)
+    lift = np.where(loose, rng.uniform(0.15, 0.4, n), lift)
+    length = np.where(loose, rng.uniform(0.35, 0.9, n), length)
     strands = np.empty((n, _SEGMENTS, 3))
     for k in range(_SEGMENTS):
         strands[:, k] = position
@@ -177,7 +184,7 @@ def grow_strands(
         course = np.stack([np.zeros(n), np.sin(heading), np.cos(heading)], 1)
         course -= (course * normal).sum(1, keepdims=True) * normal
         position = position + course * (length / _SEGMENTS)[:, None] + normal * (lift / _SEGMENTS * 1.2)[:, None]
-    return strands
+    return strands, loose
 
 
 def strand_colours(
@@ -206,13 +213,14 @@ def strand_colours(
 
 
 @njit(cache=True)
-def draw_strands(picture, coverage, depth, strands, colours, radii, opacity):  # type: ignore[no-untyped-def]
+def draw_strands(picture, coverage, depth, ear, strands, loose, colours, radii, opacity):  # type: ignore[no-untyped-def]  # fmt: skip
     """Draw screen-space strands with a depth test, in place.
 
     Args:
-        picture: (H, W, 3) linear; coverage: (H, W), how much strands hide; depth: (H, W) of the scene.
-        strands: (N, S, 3) pixels and depth; colours: (N, S, 3); radii: (N,) pixels at the root, tapering.
-        opacity: of a strand's core.
+        picture: (H, W, 3) linear; coverage: (H, W), how much strands hide; depth: (H, W) of the scene;
+            ear: (H, W) bool, pixels that only loose strands may cover.
+        strands: (N, S, 3) pixels and depth; loose: (N,) bool; colours: (N, S, 3).
+        radii: (N,) pixels at the root, tapering; opacity: of a strand's core.
     """
     height, width = depth.shape
     segments = strands.shape[1]
@@ -237,7 +245,7 @@ def draw_strands(picture, coverage, depth, strands, colours, radii, opacity):  #
                 around = int(drawn + 1.0)
                 for side in range(-around, around + 1):
                     i, j = math.floor(x - uy * side), math.floor(y + ux * side)
-                    if i < 0 or j < 0 or i >= width or j >= height or depth[j, i] > z:
+                    if i < 0 or j < 0 or i >= width or j >= height or depth[j, i] > z or (ear[j, i] and not loose[s]):
                         continue
                     away = abs((i + 0.5 - x) * -uy + (j + 0.5 - y) * ux)
                     a = alpha * min(1.0, max(0.0, drawn + 0.5 - away))

@@ -21,15 +21,15 @@ SHADOW_EXTENT = 2.0
 SETUPS: dict[str, dict[str, tuple[float, float]]] = {
     # key: strength; ambient: strength; spread: radius of the key's disc in radians; elevation, azimuth of the key in
     # degrees (azimuth 0 = from the camera, positive = from the face's side); warmth: + is warm; top: ambient gradient.
-    "overcast": {"key": (0.0, 0.5), "ambient": (0.8, 1.0), "spread": (0.3, 0.5), "elevation": (30, 80),
+    "overcast": {"key": (0.2, 0.8), "ambient": (0.6, 0.9), "spread": (0.3, 0.5), "elevation": (30, 80),
                  "azimuth": (-80, 80), "warmth": (-0.12, 0.02), "top": (0.4, 1.0)},
-    "window": {"key": (0.8, 1.6), "ambient": (0.25, 0.5), "spread": (0.15, 0.4), "elevation": (0, 45),
+    "window": {"key": (1.0, 2.0), "ambient": (0.2, 0.45), "spread": (0.15, 0.4), "elevation": (0, 45),
                "azimuth": (-75, 75), "warmth": (-0.08, 0.08), "top": (0.0, 0.5)},
-    "sun": {"key": (1.5, 2.6), "ambient": (0.2, 0.45), "spread": (0.01, 0.03), "elevation": (20, 70),
+    "sun": {"key": (1.6, 2.8), "ambient": (0.2, 0.4), "spread": (0.01, 0.03), "elevation": (20, 70),
             "azimuth": (-85, 85), "warmth": (0.0, 0.15), "top": (0.3, 1.0)},
     "flash": {"key": (1.2, 2.2), "ambient": (0.12, 0.4), "spread": (0.02, 0.08), "elevation": (0, 25),
               "azimuth": (-20, 20), "warmth": (-0.05, 0.05), "top": (0.0, 0.5)},
-    "indoor": {"key": (0.5, 1.3), "ambient": (0.35, 0.6), "spread": (0.1, 0.3), "elevation": (40, 85),
+    "indoor": {"key": (0.8, 1.8), "ambient": (0.25, 0.5), "spread": (0.1, 0.3), "elevation": (40, 85),
                "azimuth": (-70, 70), "warmth": (0.0, 0.3), "top": (0.2, 0.9)},
     "backlit": {"key": (1.0, 2.2), "ambient": (0.35, 0.6), "spread": (0.03, 0.2), "elevation": (5, 50),
                 "azimuth": (100, 150), "warmth": (-0.05, 0.2), "top": (0.0, 0.6)},

@@ -161,11 +161,12 @@ def _dress(
         placed = np.column_stack([view.project(rotate(balls[:, :3], rotation)), balls[:, 3] * view.scale])
         draw_beads(picture, depth, placed, materials, lighting.key_direction, lighting.key_colour, ambient)
     hidden = np.zeros(depth.shape, np.float32)
-    strands = rotate(grow_strands(hair, head, normals, rng, scene.occluder == "hair"), rotation)
+    strands, loose = grow_strands(hair, head, normals, rng, scene.occluder == "hair")
+    strands = rotate(strands, rotation)
     if len(strands):
         colours = strand_colours(hair, strands, lighting.key_direction, lighting.key_colour, 2 * ambient, rng)
         radii = rng.uniform(0.0009, 0.0022, len(strands)) * view.scale
-        draw_strands(picture, hidden, depth, view.project(strands), colours, radii, 0.85)
+        draw_strands(picture, hidden, depth, auricle > 0.6, view.project(strands), loose, colours, radii, 0.85)
     return hidden
 
 

@@ -92,7 +92,7 @@ def sample_shape(rng: np.random.Generator) -> Shape:
             sliders, outline, own = _draw(rng)
         shrink = 1.0 if attempt < _TRIES else _SHRINK[attempt - _TRIES]
         calm = {name: value * shrink for name, value in sliders.items()}
-        weights = head + own * shrink
+        weights = (head + own) * shrink
         for name, (positive, negative, _, bound) in _TARGETS.items():
             weights[_index(positive if calm[name] > 0 else negative)] = abs(calm[name]) * bound
         shape = Shape(calm, weights, age, outline)

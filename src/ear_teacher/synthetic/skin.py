@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 
 _TONES_SRGB = np.array(
-    [[238, 205, 190], [226, 185, 165], [206, 161, 137], [178, 132, 108], [148, 104, 84], [116, 80, 65], [88, 62, 52],
-     [66, 48, 42]]
+    [[238, 208, 195], [226, 189, 172], [206, 165, 145], [178, 136, 116], [148, 108, 92], [116, 84, 72], [88, 65, 57],
+     [66, 50, 45]]
 )  # fmt: skip
 """Diffuse reflectance from the lightest to the darkest tone, as sRGB values; chosen by eye along published skin-tone
 scales. A tone in [0, 1] runs along this list."""
@@ -29,7 +29,7 @@ class Skin:
         tone: 0 = lightest, 1 = darkest, uniform over the data set.
         albedo: (3,) linear RGB reflectance.
         flush: how much redder the ear is than the head, 0..1.
-        mottle: contrast of blotches, about 0.03 to 0.12.
+        mottle: contrast of blotches, about 0.04 to 0.16.
         relief: strength of the fine relief (pores, creases) in the shading normal.
         grain: cells of fine relief per model unit.
         oil: strength of the specular reflection.
@@ -56,8 +56,8 @@ def sample_skin(rng: np.random.Generator) -> Skin:
         tone=tone,
         albedo=tone_albedo(tone) * tint * rng.uniform(0.95, 1.05),
         flush=float(rng.uniform(0.1, 1.0)),
-        mottle=float(rng.uniform(0.03, 0.12)),
-        relief=float(rng.uniform(0.08, 0.28)),
+        mottle=float(rng.uniform(0.04, 0.16)),
+        relief=float(rng.uniform(0.10, 0.30)),
         grain=float(rng.uniform(150, 240)),
         oil=float(rng.uniform(0.015, 0.09)),
         gloss=float(rng.uniform(8, 45)),
@@ -198,7 +198,7 @@ def shade(owner, texture, normals, auricle, light, key_seen, key, key_colour, al
             if facing > 0 and nx * key[0] + ny * key[1] + nz * key[2] > 0:
                 edge = 1 - max(0.0, nx)
                 highlight = (
-                    oil * seen * math.exp((facing - 1) * gloss) * (1 + 0.4 * pore) * (0.6 + 2 * edge * edge * edge)
+                    oil * seen * math.exp((facing - 1) * gloss) * (1 + 0.3 * pore) * (0.6 + 2 * edge * edge * edge)
                 )
             tone = 1 + mottle * (0.5 * blotch + 0.25 * spot + 0.35 * pore)
             red = flush * auricle[j, i] + 0.6 * mottle * 8 * max(0.0, 0.3 * spot)
