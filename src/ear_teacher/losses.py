@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ear_teacher.config import LossConfig, UserError
 from ear_teacher.perceptual import lpips_from_features, trunk_features, vgg_l1_from_features
-from ear_teacher.similarity import ms_ssim_for_training, ms_ssim_window
+from ear_teacher.similarity import ms_ssim_per_image, ms_ssim_window
 
 WEIGHT_OF_TERM = {
     "recon": "recon_weight",
@@ -188,7 +188,7 @@ class Loss(nn.Module):
                     "loss.ms_ssim_weight needs pictures above 32 px, and data.image_size is "
                     f"{target.shape[-1]}: set it to 0."
                 )
-            return 1 - ms_ssim_for_training(recon, target)
+            return 1 - ms_ssim_per_image(recon, target).mean()
         recon, target = 2 * recon - 1, 2 * target - 1
         if name == "recon":
             return recon_term(recon, target, self.config)

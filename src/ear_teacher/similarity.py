@@ -1,13 +1,9 @@
-"""MS-SSIM at small picture sizes, for the loss and for the metrics: its window, and a form that can be trained on."""
+"""MS-SSIM at small picture sizes, the same for the loss and for the metrics."""
 
 from __future__ import annotations
 
-from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim
+from pytorch_msssim import ms_ssim
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
-
-MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli & Bovik 2003
-MS_SSIM_FLOOR = 1e-4
 
 
 def ms_ssim_window(side: int) -> int | None:
@@ -21,34 +17,21 @@ def ms_ssim_window(side: int) -> int | None:
     return window if window >= 3 else None
 
 
-def ms_ssim_for_training(recon: Tensor, target: Tensor) -> Tensor:
-    """MS-SSIM (Wang, Simoncelli & Bovik 2003) with a finite gradient everywhere.
-
-    Equal to `pytorch_msssim.ms_ssim` where every level's similarity is above 1e-4. The library's own raises
-    relu(similarity) to a power below 1, whose gradient at 0 is 0 * inf = NaN: one anticorrelated picture, as
-    untrained decoders draw them, would end the run.
+def ms_ssim_per_image(a: Tensor, b: Tensor) -> Tensor:
+    """MS-SSIM (Wang, Simoncelli & Bovik 2003), five levels, Gaussian of sigma 1.5 in the widest window that fits.
 
     Args:
-        recon: (N, 3, S, S) in [0, 1].
-        target: (N, 3, S, S) in [0, 1], S above 32.
+        a: (N, 3, S, S) in [0, 1].
+        b: the same, of as many pictures.
 
     Returns:
-        Scalar, mean over images and channels.
+        (N,) in [0, 1], mean of the channels. A picture that is anticorrelated at one level has 0, and no gradient.
 
     Raises:
         ValueError: the pictures are too small (`ms_ssim_window`).
     """
-    size = ms_ssim_window(target.shape[-1])
-    if size is None:
-        raise ValueError(f"MS-SSIM of pictures of {target.shape[-1]} px")
-    window = _fspecial_gauss_1d(size, 1.5).repeat(recon.shape[1], 1, 1, 1)
-    result = recon.new_ones(())
-    for level, weight in enumerate(MS_SSIM_WEIGHTS):
-        full, contrast = _ssim(recon, target, data_range=1.0, win=window)
-        last = level == len(MS_SSIM_WEIGHTS) - 1
-        result = result * (full if last else contrast).clamp_min(MS_SSIM_FLOOR) ** weight
-        if not last:
-            padding = [side % 2 for side in recon.shape[2:]]
-            recon = avg_pool2d(recon, kernel_size=2, padding=padding)
-            target = avg_pool2d(target, kernel_size=2, padding=padding)
-    return result.mean()
+    window = ms_ssim_window(a.shape[-1])
+    if window is None:
+        raise ValueError(f"five levels of MS-SSIM do not fit a picture of {a.shape[-1]} px")
+    values: Tensor = ms_ssim(a, b, data_range=1.0, size_average=False, win_size=window)
+    return values

@@ -25,13 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_msssim import ms_ssim, ssim
+from pytorch_msssim import ssim
 from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor, nn
 
 from ear_teacher.metrics.detail import detail_and_coherence, luminance
 from ear_teacher.perceptual import lpips_from_features, trunk_features, vgg_l1_from_features
-from ear_teacher.similarity import ms_ssim_window
+from ear_teacher.similarity import ms_ssim_per_image, ms_ssim_window
 
 HIGHER_IS_BETTER = frozenset(
     {"psnr", "psnr_sampled", "ssim", "ms_ssim", "detail", "detail_center", "coherence", "coherence_center"}
@@ -110,13 +110,10 @@ def _present(nets: Nets) -> dict[str, nn.Module]:
 def _measure(x: Tensor, y: Tensor, nets: Nets, wanted: Mapping[str, tuple[Tensor, ...]]) -> pd.DataFrame:
     if x.shape != y.shape:
         raise ValueError(f"{tuple(x.shape)} originals and {tuple(y.shape)} reconstructions")
-    window = ms_ssim_window(x.shape[-1])
     columns: dict[str, Tensor | np.ndarray | float] = {
         "psnr": psnr(x, y),
         "ssim": ssim(x, y, data_range=1.0, size_average=False),
-        "ms_ssim": float("nan")
-        if window is None
-        else ms_ssim(x, y, data_range=1.0, size_average=False, win_size=window),
+        "ms_ssim": float("nan") if ms_ssim_window(x.shape[-1]) is None else ms_ssim_per_image(x, y),
     }
     for name, net in _present(nets).items():
         made = trunk_features(net, 2 * y - 1)
