@@ -4,6 +4,7 @@ Read, check and split the pictures; write them as one array, with an index and a
 """
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,12 +21,12 @@ def main() -> None:
     config = load_config("params.yaml")
 
     def progress(pictures: Iterable[Picture], total: int) -> Iterable[Picture]:
-        return tqdm(pictures, desc="prepare", unit="picture", total=total)
+        return tqdm(pictures, desc="prepare", unit="picture", total=total, mininterval=1)
 
     out = Path("data/prepared")
     metrics = prepare(config.data, out, wrap=progress)
     for warning in metrics["warnings"]:
-        tqdm.write(f"Warning: {warning}")
+        tqdm.write(f"Warning: {warning}", file=sys.stderr)
     write_atomically(Path("metrics/data.json"), json.dumps(metrics, indent=2) + "\n")
     sheet = Path("plots/contact_sheet.png")
     sheet.parent.mkdir(parents=True, exist_ok=True)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-GREY_CHROMA = 12
+GREY_CHROMA = 5
 """Levels of 255. JPEG stores greyscale photos in colour with a little noise between the channels."""
 
 _HASH_SIDE = 32
+_LEVELS = np.arange(256) / 255
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _positions = (np.arange(_HASH_SIDE, dtype=np.float64) + 0.5) * np.pi / _HASH_SIDE
 _COSINES = np.cos(np.arange(9)[:, None] * _positions)
@@ -28,12 +29,16 @@ class Measures:
         sharpness: variance of the Laplacian of the luma (levels squared).
         pixel_hash: SHA-256 of the pixels; equal for exact duplicates.
         view_hash: 64 bits of the coarse structure; few bits differ between versions of one picture.
+        level_mean: mean of each channel in [0, 1].
+        level_square: mean square of each channel.
     """
 
     grey: bool
     sharpness: float
     pixel_hash: str
     view_hash: int
+    level_mean: tuple[float, ...]
+    level_square: tuple[float, ...]
 
 
 def measure(pixels: NDArray[np.uint8]) -> Measures:
@@ -43,7 +48,15 @@ def measure(pixels: NDArray[np.uint8]) -> Measures:
         pixels: (S, S, 3) uint8.
     """
     luma = pixels.astype(np.float32) @ _LUMA
-    return Measures(is_grey(pixels), sharpness(luma), hashlib.sha256(pixels.tobytes()).hexdigest(), view_hash(luma))
+    counts = np.array(Image.fromarray(pixels).histogram(), dtype=np.float64).reshape(3, 256) / luma.size
+    return Measures(
+        grey=is_grey(pixels),
+        sharpness=sharpness(luma),
+        pixel_hash=hashlib.sha256(pixels.tobytes()).hexdigest(),
+        view_hash=view_hash(luma),
+        level_mean=tuple((counts * _LEVELS).sum(axis=1).tolist()),
+        level_square=tuple((counts * _LEVELS**2).sum(axis=1).tolist()),
+    )
 
 
 def is_grey(pixels: NDArray[np.uint8]) -> bool:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ear_teacher.config import DataConfig, UserError
 from ear_teacher.data.arrays import ArrayWriter
@@ -43,7 +42,6 @@ class _Kept:
     entries: list[Entry] = field(default_factory=list)
     measures: list[Measures] = field(default_factory=list)
     extras: list[dict[str, Any]] = field(default_factory=list)
-    sums: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -85,8 +83,6 @@ def _write_pictures(source: Source, size: int, folder: Path, files: contextlib.E
             kept.bad.append((picture.entry.file, reason))
             continue
         writer.append(pixels)
-        values = pixels.reshape(-1, 3).astype(np.float64) / 255
-        kept.sums.append((values.mean(0), np.square(values).mean(0)))
         kept.entries.append(picture.entry)
         kept.measures.append(measures)
         if picture.sample is not None:
@@ -217,8 +213,9 @@ def _duplicates(index: pd.DataFrame, group: pd.Series, members: pd.Series) -> di
 def _pixel_statistics(kept: _Kept, index: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Mean and standard deviation of the training pixels in [0, 1], per channel."""
     rows = np.flatnonzero((index["split"] == "train").to_numpy())
-    mean = np.mean([kept.sums[row][0] for row in rows], axis=0)
-    deviation = np.sqrt(np.maximum(np.mean([kept.sums[row][1] for row in rows], axis=0) - mean**2, 0))
+    mean = np.mean([kept.measures[row].level_mean for row in rows], axis=0)
+    square = np.mean([kept.measures[row].level_square for row in rows], axis=0)
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
     named = {"mean": mean, "std": deviation}
     colours = ("red", "green", "blue")
     return {key: {c: round(float(x), 5) for c, x in zip(colours, values, strict=True)} for key, values in named.items()}
