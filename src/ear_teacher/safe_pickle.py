@@ -52,6 +52,8 @@ def _filled(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, Any
         flat = np.empty(count, dtype=object)
         flat[:] = raw
         return flat.reshape(shape, order=order)  # type: ignore[call-overload]
+    if isinstance(raw, str):  # bytes written by Python 2
+        raw = raw.encode("latin1")
     if not isinstance(raw, bytes | bytearray) or len(raw) != count * kind.itemsize or len(raw) > _MAX_ARRAY_BYTES:
         raise RefusedPickle("it holds a numpy array whose size is not the declared one")
     return np.frombuffer(raw, kind).reshape(shape, order=order).copy()  # type: ignore[call-overload]
@@ -91,6 +93,11 @@ def _encode(text: Any, codec: Any = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """How protocol 2 writes empty bytes."""
+    return b""
+
+
 def _set(*arguments: Any) -> set[Any]:
     return set(*arguments)
 
@@ -103,9 +110,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     ("builtins", "set"): _set,
     ("builtins", "frozenset"): frozenset,
     ("builtins", "complex"): complex,
-    ("__builtin__", "set"): _set,
-    ("__builtin__", "frozenset"): frozenset,
-    ("__builtin__", "complex"): complex,
+    ("builtins", "bytes"): _no_bytes,
     **{
         (f"numpy.{core}.{module}", name): function
         for core in ("core", "_core")
@@ -126,6 +131,7 @@ class _Reader(pickle._Unpickler):
         self.size = len(data)
 
     def find_class(self, module: str, name: str) -> Any:
+        module = "builtins" if module == "__builtin__" else module  # as Python 2 calls it
         try:
             return _ADMITTED[module, name]
         except KeyError:
