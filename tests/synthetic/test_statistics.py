@@ -36,7 +36,7 @@ def test_the_scenes_vary_as_promised() -> None:
     assert (ages < 18).mean() > 0.08
     assert (ages > 60).mean() > 0.15
     yaw = np.array([scene.pose.yaw for scene in drawn])
-    assert 13 < yaw.std() < 22
+    assert 16 < yaw.std() < 26
 
 
 def test_shares_follow_the_config() -> None:

@@ -11,8 +11,8 @@ def paint_backdrop(side: int, incident: np.ndarray, rng: np.random.Generator) ->
     """
     cells = rng.uniform(0, 1, (6, 6, 3))
     base, contrast = rng.uniform(0.02, 0.7, 3), rng.uniform(0.05, 0.9)
-    level = rng.choice([0.15, 0.5, 1.0], p=[0.35, 0.35, 0.3])
-    colourfulness = rng.uniform(0.1, 0.8)
+    level = rng.choice([0.12, 0.6, 1.5], p=[0.35, 0.35, 0.3])
+    colourfulness = rng.uniform(0.05, 0.45)
     colours = base + contrast * (cells - 0.5)
     colours = colours.mean(2, keepdims=True) + colourfulness * (colours - colours.mean(2, keepdims=True))
     # Out of focus: a coarse picture, enlarged, holds all of it.

@@ -54,12 +54,14 @@ def rotate(points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
 
 
 def sample_pose(rng: np.random.Generator) -> Pose:
-    """Draw a pose like those of photos cropped around an ear."""
+    """Draw a pose like those of photos cropped around an ear: many portraits from half in front, some profiles."""
+    portrait = rng.random() < 0.6
+    yaw = rng.normal(36, 12) if portrait else rng.normal(6, 15)
     return Pose(
-        yaw=float(np.clip(rng.normal(8, 18), -32, 48)),
+        yaw=float(np.clip(yaw, -32, 60)),
         pitch=float(np.clip(rng.normal(0, 7), -18, 18)),
         roll=float(np.clip(rng.normal(0, 9), -25, 25)),
-        fill=float(rng.uniform(0.72, 1.0)),
+        fill=float(rng.uniform(0.65, 1.0)),
         shift=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.025))),
         distance=float(rng.uniform(4, 14)),
     )
@@ -125,6 +127,7 @@ class Film:
         tint: the same for green.
         contrast: slope of the tone curve in the middle, 1 = none.
         blur: sigma of the lens and demosaicing blur, pixels of the final picture.
+        sharpening: strength of the camera's unsharp mask (radius one pixel).
         noise: sensor noise at full scale, standard deviation in [0, 1]; read noise and photon noise share it.
         quality: JPEG quality.
         grey: whether the picture is stored as greyscale.
@@ -135,6 +138,7 @@ class Film:
     tint: float
     contrast: float
     blur: float
+    sharpening: float
     noise: float
     quality: int
     grey: bool
@@ -142,12 +146,14 @@ class Film:
 
 def sample_film(rng: np.random.Generator, grey_fraction: float) -> Film:
     """Draw a camera; noise and JPEG stay low enough for half a pixel of blur to be measurable."""
+    cast = rng.random() < 0.2  # coloured lamps, filters, old scans
     return Film(
         exposure=float(np.clip(rng.normal(0, 0.3), -0.6, 0.6)),
-        balance=float(rng.normal(0, 0.12)),
-        tint=float(rng.normal(0, 0.025)),
+        balance=float(rng.normal(0, 0.4 if cast else 0.12)),
+        tint=float(rng.normal(0, 0.10 if cast else 0.025)),
         contrast=float(rng.uniform(1.1, 1.7)),
         blur=float(rng.uniform(0.2, 0.45)),
+        sharpening=float(rng.uniform(0, 0.8)),
         noise=float(rng.uniform(0.001, 0.006)),
         quality=int(rng.integers(88, 97)),
         grey=bool(rng.random() < grey_fraction),
@@ -181,6 +187,8 @@ def develop(linear: np.ndarray, incident: np.ndarray, film: Film, rng: np.random
     # An S-curve through black, 0.45 and white.
     bent, rest = np.clip(encoded, 0, 1) ** film.contrast, np.clip(1 - encoded, 0, 1) ** film.contrast
     encoded = bent / (bent + rest * (0.45 / 0.55) ** (film.contrast - 1))
+    soft = np.stack([ndimage.gaussian_filter(encoded[..., c], 1.0, truncate=3) for c in range(3)], -1)
+    encoded = np.clip(encoded + film.sharpening * (encoded - soft), 0, 1)
     if film.grey:
         luma = encoded[..., 0] * 0.299 + encoded[..., 1] * 0.587 + encoded[..., 2] * 0.114
         encoded = np.repeat(luma[..., None], 3, axis=2)

@@ -75,7 +75,7 @@ def sample_hair(rng: np.random.Generator, tone: float, age: float) -> Hair:
         colour_name="none" if style == "bald" else colour_name,
         colour=np.array(_COLOURS[colour_name]) * rng.uniform(0.8, 1.25),
         top=float(rng.uniform(7.16, 7.40)),
-        back=float(rng.uniform(0.26, 0.42)),
+        back=float(rng.uniform(0.36, 0.48) if style in ("tucked", "long") else rng.uniform(0.26, 0.42)),
         sideburn=float(rng.uniform(6.95, 7.40)),
         strands=int(strands * rng.uniform(0.8, 1.2)),
         length=float(length[style] * rng.uniform(0.8, 1.2)),
@@ -167,6 +167,9 @@ def grow_strands(
     bend = rng.normal(0, hair.curl, n)
     length = hair.length * rng.uniform(0.5, 1.2, n)
     lift = rng.uniform(0.004, 0.02, n)
+    if hair.style in ("tucked", "long"):
+        # Long hair stands off the head behind the ear, where portraits see it beyond the ear's rim.
+        lift = np.where(neutral[:, 2] < 0.45, rng.uniform(0.0, 0.25, n), lift)
     # Below the ear's top, hair behind the ear hangs down instead of following the comb.
     hanging = np.clip((7.35 - neutral[:, 1]) / 0.25, 0, 1) * (hair.style in ("tucked", "long"))
     # A sideburn is short whatever hangs behind the ear.

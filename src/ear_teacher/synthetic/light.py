@@ -34,7 +34,7 @@ SETUPS: dict[str, dict[str, tuple[float, float]]] = {
     "backlit": {"key": (1.0, 2.2), "ambient": (0.35, 0.6), "spread": (0.03, 0.2), "elevation": (5, 50),
                 "azimuth": (100, 150), "warmth": (-0.05, 0.2), "top": (0.0, 0.6)},
 }  # fmt: skip
-SETUP_SHARES = {"overcast": 0.22, "window": 0.22, "sun": 0.14, "flash": 0.14, "indoor": 0.22, "backlit": 0.06}
+SETUP_SHARES = {"overcast": 0.22, "window": 0.22, "sun": 0.14, "flash": 0.14, "indoor": 0.24, "backlit": 0.04}
 
 
 @dataclass(frozen=True)

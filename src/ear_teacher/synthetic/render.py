@@ -105,7 +105,7 @@ def render_scene(scene: Scene, image_size: int) -> Sample:
     direct = key[..., :1] * lighting.key_colour
     incident = _meter(lighting, (sky + direct)[auricle > 0.5])
     light = sky * _bounce(openness, skin.albedo) + direct
-    light += key[..., 2:] * lighting.key_colour * np.array([0.35, 0.09, 0.04]) * auricle[..., None]
+    light += key[..., 2:] * lighting.key_colour * np.array([0.22, 0.06, 0.03]) * auricle[..., None]
     light = scatter(light.astype(np.float32), depth, owner, view.scale)
 
     low, high = texture_volumes()
@@ -128,11 +128,11 @@ def render_scene(scene: Scene, image_size: int) -> Sample:
 
 
 def _meter(lighting: Lighting, on_ear: np.ndarray) -> np.ndarray:
-    """(3,) irradiance the camera exposes for: midway, on a log scale, between an incident meter held beside the ear and
-    the (N, 3) light that reaches the ear itself. Neither knows the skin, so dark skin is not lifted."""
+    """(3,) irradiance the camera exposes for: between the light that reaches the ear, (N, 3), and an incident meter
+    held beside it (three tenths, on a log scale). Neither knows the skin, so dark skin is not lifted."""
     beside = lighting.incident()
     at_ear = on_ear.mean(0) if len(on_ear) else beside
-    return np.asarray(np.sqrt(beside * np.maximum(at_ear, 0.1 * beside)))
+    return np.asarray(beside**0.3 * np.maximum(at_ear, 0.1 * beside) ** 0.7)
 
 
 def _bounce(openness: np.ndarray, albedo: np.ndarray) -> np.ndarray:

@@ -194,7 +194,8 @@ def shade(owner, texture, normals, auricle, light, key_seen, key, key_colour, al
             tilt_key = (mx - nx) * key[0] + (my - ny) * key[1] + (mz - nz) * key[2]
             rough = max(0.3, 1 + 0.6 * tilt_key * seen + 0.25 * (mx - nx))
             highlight = 0.0
-            facing = mx * hx + my * hy + mz * hz
+            # The oily film is smoother than the skin below it.
+            facing = (0.6 * nx + 0.4 * mx) * hx + (0.6 * ny + 0.4 * my) * hy + (0.6 * nz + 0.4 * mz) * hz
             if facing > 0 and nx * key[0] + ny * key[1] + nz * key[2] > 0:
                 edge = 1 - max(0.0, nx)
                 highlight = (
