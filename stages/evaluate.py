@@ -25,7 +25,7 @@ from ear_teacher.files import write_atomically
 from ear_teacher.linear import LinearCode
 from ear_teacher.metrics.quality import Nets
 from ear_teacher.models import EarVAE
-from ear_teacher.perceptual import load_lpips
+from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.stage import run
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     model = EarVAE.load(Path("models") / name)
     floats = model.config.latent_dim
     trunks = Path("data/weights/perceptual")
-    nets = Nets(load_lpips("alex", trunks / "alexnet.safetensors"), load_lpips("vgg", trunks / "vgg16.safetensors"))
+    nets = Nets(**{net: load_lpips(net, trunks / file) for net, file in TRUNK_FILE.items()})
     fitted = {
         "pca" if layout == "vector" else f"klt_{layout}": LinearCode.load(Path("data/linear") / f"{layout}.safetensors")
         for layout in LAYOUT_GRID

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from ear_teacher.pictures import save_grid
 from tqdm import tqdm
 
 from ear_teacher.config import load_config
-from ear_teacher.data import PreparedData
+from ear_teacher.data import PreparedData, to_uint8
 from ear_teacher.linear import LinearCode
-from ear_teacher.losses import TRUNK_FILES, Loss, perceptual_trunk
+from ear_teacher.losses import Loss, perceptual_trunk
 from ear_teacher.models import EarVAE, new_model
-from ear_teacher.perceptual import load_lpips
+from ear_teacher.perceptual import TRUNK_FILE, load_lpips
+from ear_teacher.pictures import Example, render, write_png
 from ear_teacher.stage import run
 from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, run_key
 from ear_teacher.training.history import Row, write_history
@@ -34,7 +34,7 @@ def main() -> None:
     variant = config.variant(name)
     if variant.train.threads:
         torch.set_num_threads(variant.train.threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = PreparedData.load(Path("data/prepared"))
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES))
@@ -52,7 +52,7 @@ def main() -> None:
         backbone=backbone,
     ).to(device)
     trunk = perceptual_trunk(variant.loss)
-    lpips_net = load_lpips(trunk, Path("data/weights/perceptual") / TRUNK_FILES[trunk]) if trunk else None
+    lpips_net = load_lpips(trunk, Path("data/weights/perceptual") / TRUNK_FILE[trunk]) if trunk else None
     loss = Loss(variant.loss, lpips_net)
 
     plots = Path("plots/train") / name
@@ -68,7 +68,12 @@ def main() -> None:
         for milestone in (0.0, *variant.train.milestones):
             if before < milestone <= row["epoch"]:
                 with torch.no_grad():
-                    save_grid([shown, now.reconstruct(shown)], plots / f"milestone_epoch_{milestone:g}.png")
+                    recons = to_uint8(now.reconstruct(shown))
+                sheet = render([
+                    Example(f"validation picture {i + 1}", original, {f"epoch {milestone:g}": recon})
+                    for i, (original, recon) in enumerate(zip(to_uint8(shown), recons, strict=True))
+                ])
+                write_png(sheet, plots / f"milestone_epoch_{milestone:g}.png")
 
     def progress(steps: range, total: int) -> Iterable[int]:
         return tqdm(steps, desc=f"train {name}", unit="step", initial=steps.start, total=total)

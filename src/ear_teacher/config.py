@@ -171,6 +171,12 @@ class ModelConfig(Section):
         """Latent channels at each position."""
         return self.latent_dim // self.grid**2
 
+    def describe(self) -> str:
+        """The model in words, for tables that compare several."""
+        encoder = self.backbone if self.encoder == "backbone" else f"{self.encoder} encoder"
+        start = "warm-started from the linear code" if self.warm_start == "klt" else "from random weights"
+        return f"{encoder}, {self.decoder} decoder of width {self.width}, {start}"
+
     @model_validator(mode="after")
     def _possible(self) -> ModelConfig:
         cells = self.grid**2

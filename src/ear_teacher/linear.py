@@ -17,10 +17,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ear_teacher.config import UserError
+from ear_teacher.files import write_atomically
 
 _CHUNK = 64
 
@@ -78,7 +79,7 @@ class LinearCode:
         """Write as safetensors."""
         tensors = {"mean": self.mean, "basis": self.basis, "eigenvalues": self.eigenvalues}
         tensors["grid_samples"] = torch.tensor([self.grid, self.samples])
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+        write_atomically(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
     @staticmethod
     def load(path: Path) -> LinearCode:

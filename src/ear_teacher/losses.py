@@ -205,3 +205,17 @@ def perceptual_trunk(config: LossConfig) -> str | None:
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if torch.finfo(tensor.dtype).bits < 32 else tensor
+
+
+def describe(config: LossConfig) -> str:
+    """The loss in words, for tables that compare models trained with different ones."""
+    pixel = {"mse": "squared error", "l1": "absolute error"}[config.recon]
+    details = [
+        *(["channels added"] if config.recon_channels == "sum" else []),
+        *(["focal"] if config.focal else []),
+        *([f"centre weight {config.center_weight:g}"] if config.center_weight > 1 else []),
+        *(["dark pixels left out"] if config.ignore_dark else []),
+    ]
+    names = {"recon": pixel + (f" ({', '.join(details)})" if details else ""), "perceptual": config.perceptual}
+    active = [(names.get(term, term), getattr(config, key)) for term, key in WEIGHT_OF_TERM.items()]
+    return " + ".join(f"{weight:g} {name}" for name, weight in active if weight > 0)

@@ -20,6 +20,8 @@ from ear_teacher.config import UserError
 from ear_teacher.weights import load_trunk
 
 Trunk = Literal["alex", "vgg"]
+TRUNK_FILE = {"alex": "alexnet.safetensors", "vgg": "vgg16.safetensors"}
+"""Name of each trunk's file in the folder of the stage `weights`."""
 
 _SMALLEST_SQUARED_NORM = 1e-20
 """Below this a feature vector counts as zero. The square root's slope there is infinite: 0 x inf = NaN."""

@@ -5,8 +5,8 @@ data = PreparedData.load(Path("data/prepared"))
 batch = to_tensor(data.images[data.rows("val", limit=20)])
 """
 
-from ear_teacher.data.arrays import PreparedData, to_tensor
+from ear_teacher.data.arrays import PreparedData, to_tensor, to_uint8
 from ear_teacher.data.prepare import prepare
 from ear_teacher.data.sheet import contact_sheet
 
-__all__ = ["PreparedData", "contact_sheet", "prepare", "to_tensor"]
+__all__ = ["PreparedData", "contact_sheet", "prepare", "to_tensor", "to_uint8"]

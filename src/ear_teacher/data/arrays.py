@@ -75,6 +75,11 @@ def to_tensor(batch: NDArray[np.uint8]) -> Tensor:
     return pixels.float().div_(255)
 
 
+def to_uint8(pictures: Tensor) -> NDArray[np.uint8]:
+    """Pictures as they are drawn: (N, 3, S, S) in [0, 1], clamped -> uint8 (N, S, S, 3)."""
+    return (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
 @dataclass(frozen=True)
 class PreparedData:
     """What stage prepare wrote.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ear_teacher.config import UserError
+from ear_teacher.hubs import check_timm_name
 
 MAX_STRIDE = 16
 
@@ -34,15 +36,17 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, image_size: int, trainable_blocks: int) -> None:
         super().__init__()
-        self.network = create_network(name)
-        levels = self.network.feature_info
+        # timm's models share an interface that no class of theirs declares.
+        network: Any = create_network(name)
+        self.network: nn.Module = network
+        levels = network.feature_info
         strides = [level["reduction"] for level in levels]
         self.level = max(i for i, stride in enumerate(strides) if stride <= max(MAX_STRIDE, min(strides)))
-        self.network.prune_intermediate_layers([self.level], prune_norm=False, prune_head=True)
+        network.prune_intermediate_layers([self.level], prune_norm=False, prune_head=True)
         self.channels: int = levels[self.level]["num_chs"]
         multiple = strides[self.level]
         self.input_size = max(multiple, round(image_size / multiple) * multiple)
-        statistics = self.network.pretrained_cfg
+        statistics = network.pretrained_cfg
         for key in ("mean", "std"):
             value = Tensor(statistics[key]).view(1, 3, 1, 1)
             self.register_buffer(key, value, persistent=False)
@@ -60,7 +64,8 @@ class Backbone(nn.Module):
                 images, self.input_size, mode="bicubic", align_corners=False, antialias=True
             ).clamp(0, 1)
         images = (images - self.mean) / self.std
-        (features,) = self.network.forward_intermediates(
+        network: Any = self.network
+        (features,) = network.forward_intermediates(
             images, indices=[self.level], intermediates_only=True, output_fmt="NCHW"
         )
         return features
@@ -78,11 +83,9 @@ def create_network(name: str) -> nn.Module:
     Raises:
         UserError: timm does not know it, or it cannot give feature maps.
     """
-    options = {"dynamic_img_size": True} if name.startswith(("vit_", "deit")) else {}
-    try:
-        network = timm.create_model(name, pretrained=False, num_classes=0, **options)
-    except RuntimeError:
-        raise UserError(f"model.backbone = {name!r}: timm has no such model; timm.list_models() names them.") from None
+    options: dict[str, Any] = {"dynamic_img_size": True} if name.startswith(("vit_", "deit")) else {}
+    check_timm_name(name)
+    network = timm.create_model(name, pretrained=False, num_classes=0, **options)
     if not hasattr(network, "forward_intermediates") or not any(True for _ in _blocks(network)):
         raise UserError(f"model.backbone = {name!r} gives no feature maps; use a ViT, EfficientNet or ConvNeXt.")
     return network

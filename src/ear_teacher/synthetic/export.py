@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ def write_dataset(
     out_dir: Path,
     progress: Callable[[int], None] | None = None,
     workers: int = 0,
+    limit: int | None = None,
 ) -> None:
     """Render the data set into a folder that does not exist yet or is empty: all of it, or nothing.
 
@@ -37,6 +39,7 @@ def write_dataset(
         out_dir: the folder to make. Its parent folders are made too.
         progress: called after each image with the number written so far.
         workers: as in `synthesize`.
+        limit: write only the first so many pictures.
 
     Raises:
         UserError: the folder already holds something, or cannot be written.
@@ -51,7 +54,7 @@ def write_dataset(
     except OSError as error:
         raise UserError(f"{out_dir} cannot be created ({error.strerror}); choose another place.") from None
     try:
-        _write_all(config, image_size, partial, progress, workers)
+        _write_all(config, image_size, partial, progress, workers, limit)
         partial.chmod(0o755)
         partial.replace(out_dir)
     except OSError as error:
@@ -61,7 +64,12 @@ def write_dataset(
 
 
 def _write_all(
-    config: SyntheticConfig, image_size: int, folder: Path, progress: Callable[[int], None] | None, workers: int
+    config: SyntheticConfig,
+    image_size: int,
+    folder: Path,
+    progress: Callable[[int], None] | None,
+    workers: int,
+    limit: int | None,
 ) -> None:
     (folder / "images").mkdir()
     (folder / "regions").mkdir()
@@ -72,7 +80,7 @@ def _write_all(
         )
         marks.writerow(["file", *(f"{name}_{part}" for name in LANDMARK_NAMES for part in ("x", "y", "visible"))])
         marks55.writerow(["file", *(f"{part}_{k}" for k in range(55) for part in ("x", "y", "visible"))])
-        for count, sample in enumerate(synthesize(config, image_size, workers), start=1):
+        for count, sample in enumerate(islice(synthesize(config, image_size, workers), limit), start=1):
             if count == 1:
                 index.writerow(["file", *sample.record])
             file = f"p{sample.record['person']:04d}_{sample.record['index']:05d}.png"

@@ -1,0 +1,48 @@
+"""python stages/compare.py
+
+Set every metric of every variant beside v0, the linear code and what the author expected.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from ear_teacher.comparison import compare, split_linear, to_markdown
+from ear_teacher.config import VARIANTS, load_config
+from ear_teacher.files import write_atomically
+from ear_teacher.losses import describe
+from ear_teacher.stage import run
+
+
+def main() -> None:
+    config = load_config()
+    tables, summaries, histories, losses = {}, {}, {}, {}
+    for name in VARIANTS:
+        table = pd.read_csv(f"metrics/per_image/{name}.csv", dtype={"person": str, "file": str})
+        tables[name], linear = split_linear(table)
+        histories[name] = pd.read_csv(f"plots/train/{name}/history.csv")
+        measured = json.loads(Path(f"metrics/{name}.json").read_text())
+        variant = config.variant(name)
+        losses[name] = f"{describe(variant.loss)}; {variant.model.describe()}"
+        summaries[name] = {
+            "recon": float(histories[name]["val/raw/recon"].iloc[-1]),
+            "floats of the code": measured["floats"],
+            "active_units": measured["active_units"],
+            "training pictures seen": variant.train.images_seen,
+        }
+    code = measured["zero_line"]["equal_floats"]["psnr"]["code"]
+    tables["linear"] = linear
+    summaries["linear"] = {"floats of the code": measured["zero_line"]["equal_floats"]["floats"][code]}
+    losses["linear"] = f"squared error, no rate limit: {code}, the linear code of the current model's size"
+    data = json.loads(Path("metrics/data.json").read_text())
+    photos = f"{data['source']} source, {data['image_size']} px, test people"
+    result = compare(
+        tables, summaries, histories, losses, photos, resamples=config.evaluate.bootstrap, seed=config.evaluate.seed
+    )
+    write_atomically(Path("metrics/compare.json"), json.dumps(result, indent=2) + "\n")
+    write_atomically(Path("metrics/compare.md"), to_markdown(result))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,89 @@
+"""The pipeline as its user meets it: `dvc repro`, experiments, the queue."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from ear_teacher.models import EarVAE
+from tests.pipeline.conftest import Project
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def digest(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_mistyped_value_is_refused_before_anything_runs(project: Project) -> None:
+    output = project.run("dvc", "exp", "run", "-S", "loss.kl_weight=abc", fails=True)
+    assert "loss.kl_weight = 'abc' is not allowed" in output
+    assert "Traceback" not in output
+    project.run("git", "checkout", "params.yaml")
+
+
+def test_a_second_run_has_nothing_to_do(finished: Project) -> None:
+    assert "up to date" in finished.run("dvc", "repro")
+
+
+def test_every_variant_is_measured_beside_both_zero_lines(finished: Project) -> None:
+    for name in ("v0", "v1", "current"):
+        metrics = json.loads((finished.folder / "metrics" / f"{name}.json").read_text())
+        assert metrics["zero_line"]["equal_floats"]["psnr"]["value"] > 10
+        assert metrics["zero_line"]["equal_rate"]["psnr_mean"]["value"] > 5
+        assert metrics["psnr"]["ci_low"] <= metrics["psnr"]["mean"] <= metrics["psnr"]["ci_high"]
+        with (finished.folder / "metrics/per_image" / f"{name}.csv").open() as file:
+            assert len(list(csv.DictReader(file))) == metrics["pictures"]
+        assert EarVAE.load(finished.folder / "models" / name).image_size == 64
+        assert EarVAE.load(finished.folder / "models" / name / "last").image_size == 64
+
+
+def test_a_fresh_clone_shows_metrics_params_and_plots_without_a_remote(finished: Project, tmp_path: Path) -> None:
+    finished.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    shown = clone.run("dvc", "metrics", "show", "--md")
+    assert "metrics/current.json" in shown
+    clone.run("dvc", "params", "diff")
+    assert "index.html" in clone.run("dvc", "plots", "show", "--out", "page")
+
+
+def test_the_same_params_train_the_same_bytes_again(finished: Project) -> None:
+    before = digest(finished.folder / "models"), digest(finished.folder / "plots"), digest(finished.folder / "metrics")
+    finished.run("dvc", "repro", "--force", "--no-run-cache", "--single-item", "train@current")
+    finished.run("dvc", "repro", "--force", "--no-run-cache", "--single-item", "train@v0")
+    finished.run("dvc", "repro")
+    after = digest(finished.folder / "models"), digest(finished.folder / "plots"), digest(finished.folder / "metrics")
+    assert before == after
+
+
+def test_a_changed_weight_retrains_the_current_model_alone_and_metrics_diff_shows_it(finished: Project) -> None:
+    output = finished.run("dvc", "exp", "run", "-S", "loss.kl_weight=1e-5", "-n", "lower")
+    assert "Running stage 'train@current'" in output
+    for stage in ("prepare", "linear", "train@v0", "train@v1", "evaluate@v0", "evaluate@v1"):
+        assert f"Stage '{stage}' didn't change" in output
+    assert finished.params()["loss"]["kl_weight"] in (1e-5, "1e-05")
+    assert "metrics/current.json" in finished.run("dvc", "metrics", "diff", "--md")
+    table = list(csv.DictReader(finished.run("dvc", "exp", "show", "--csv").splitlines()))
+    assert any(row["Experiment"] == "lower" and float(row["loss.kl_weight"]) == 1e-5 for row in table)
+    finished.run("git", "checkout", ".")
+    finished.run("dvc", "checkout")
+
+
+def test_a_queued_experiment_runs_the_code_it_was_queued_with(finished: Project) -> None:
+    module = finished.folder / "src/ear_teacher/comparison.py"
+    original = module.read_text()
+    module.write_text(original + "\n_plain = to_markdown\n\n\ndef to_markdown(*a, **k):\n    return 'SNAPSHOT'\n")
+    finished.run("dvc", "exp", "run", "--queue", "-S", "evaluate.seed=1", "-n", "snapshot")
+    module.write_text("raise SystemExit('the workspace was imported')\n")
+    finished.run("dvc", "exp", "run", "--run-all")
+    module.write_text(original)
+    finished.run("dvc", "exp", "apply", "snapshot")
+    assert (finished.folder / "metrics/compare.md").read_text() == "SNAPSHOT"
+    finished.run("git", "checkout", ".")
+    finished.run("dvc", "checkout")
