@@ -27,8 +27,11 @@ Crop = Literal["center", "pad", "stretch"]
 Box = tuple[float, float, float, float]
 """Left, top, width, height in pixels of the upright picture."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "AVIF")
-"""What is decoded; formats that start other programs or draw vectors are left out."""
+Image.init()  # registers all formats; without it only those are known that were needed before
+
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "AVIF")
+"""What is decoded; formats that start other programs or draw vectors are left out.
+The two-picture files of phones (MPO) open as JPEG."""
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"}
@@ -163,6 +166,11 @@ def open_image(source: str | Path | bytes, *, min_side: int = 1, max_pixels: int
                     orientation = 1
                 image.load()
                 colour = _to_colour(image)
+                if image.format == "PNG":
+                    # The decoder stops at the last row and compares no checksums: flipped bits would pass.
+                    stream.seek(0)
+                    with Image.open(stream, formats=("PNG",)) as again:
+                        again.verify()
             method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
             return colour if method is None else colour.transpose(method)
         except BadImage:
@@ -223,7 +231,8 @@ def to_square(
         image: from `open_image`.
         size: side of the result in pixels.
         crop: `stretch` scales both sides, `center` keeps the middle square, `pad` adds black bars.
-        box: part to keep (left, top, width, height; clamped to the picture), before `crop`.
+        box: part to keep (left, top, width, height; clamped to the picture), before `crop`. Pixels just outside
+            weigh in at its rim, as they do anywhere in a scaled picture.
         min_side: refuse boxes whose shorter side is under this (pixels).
 
     Returns:
