@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
 from ear_teacher.config import load_config
 from ear_teacher.data import PreparedData, to_uint8
+from ear_teacher.files import write_atomically
 from ear_teacher.linear import LinearCode
 from ear_teacher.losses import Loss, perceptual_trunk
 from ear_teacher.models import EarVAE, new_model
@@ -84,9 +86,10 @@ def main() -> None:
     result = train(model, loss, pictures, variant.train, checkpoints, watch, progress)
 
     out = Path("models") / name
-    pd.DataFrame({"dimension": range(len(result.kl_per_dim)), "kl": sorted(result.kl_per_dim, reverse=True)}).to_csv(
-        plots / "kl_per_dimension.csv", index=False
-    )
+    columns = [f"step {row['step']:.0f}" for row in result.rows]
+    spectrum = pd.DataFrame(-np.sort(-result.kl_per_dim, axis=1).T, columns=columns)
+    spectrum.insert(0, "rank", range(1, len(spectrum) + 1))
+    write_atomically(plots / "kl_per_dimension.csv", spectrum.to_csv(index=False, float_format="%.4g"))
     model = model.cpu()
     model.load_state_dict(result.last)
     model.save(out / "last")

@@ -74,5 +74,5 @@ def _synthesize(chosen: argparse.Namespace) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{first['loc'][0]} = {first['input']} is not allowed: {first['msg']}.") from None
-    with tqdm(total=chosen.n, desc="synthesize", unit="image", file=sys.stderr) as bar:
+    with tqdm(total=chosen.n, desc="synthesize", unit="image", file=sys.stderr, delay=0.5) as bar:
         write_dataset(config, chosen.size, chosen.out, lambda _: bar.update(), chosen.workers, limit=chosen.n)

@@ -57,7 +57,12 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: best and last weights, the history, and the KL of each latent dimension at the end."""
+    """A finished run: best and last weights, and the history.
+
+    Attributes:
+        rows: one a validation.
+        kl_per_dim: (validations, D) nats, mean over the validation pictures.
+    """
 
     best: dict[str, Tensor]
     last: dict[str, Tensor]
@@ -95,6 +100,7 @@ def train(
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     kept = copy.deepcopy(model) if config.ema else model  # what is validated and kept
     rows: list[Row] = []
+    kl_rows: list[list[float]] = []
     best: dict[str, Any] = {"score": math.inf, "step": 0, "weights": {}}
     sums: dict[str, float] = {}
     start = 0
@@ -104,9 +110,11 @@ def train(
         model.load_state_dict(state["model"])
         kept.load_state_dict(state["kept"])
         optimiser.load_state_dict(state["optimiser"])
-        rows, best, start = state["rows"], state["best"], state["step"]
+        rows, kl_rows, best, start = state["rows"], state["kl_rows"], state["best"], state["step"]
     else:
-        rows.append(_row(0, config, len(pictures.train)) | _validate(kept, loss, pictures, config))
+        measured, kl_per_dim = _validate(kept, loss, pictures, config)
+        rows.append(_row(0, config, len(pictures.train)) | measured)
+        kl_rows.append(kl_per_dim)
         best = _better(best, rows[-1], config, kept)
         watch(rows, kept)
 
@@ -144,7 +152,9 @@ def train(
             sums = {}
             trained = {"train/loss": means["loss"], "train/grad_norm": means["grad_norm"]}
             trained |= _terms("train", means, loss)
-            rows.append(_row(done, config, len(pictures.train)) | trained | _validate(kept, loss, pictures, config))
+            measured, kl_per_dim = _validate(kept, loss, pictures, config)
+            rows.append(_row(done, config, len(pictures.train)) | trained | measured)
+            kl_rows.append(kl_per_dim)
             best = _better(best, rows[-1], config, kept)
             save_checkpoint(
                 checkpoints,
@@ -154,6 +164,7 @@ def train(
                     "kept": kept.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "rows": rows,
+                    "kl_rows": kl_rows,
                     "best": best,
                     "step": done,
                 },
@@ -161,9 +172,7 @@ def train(
             watch(rows, kept)
 
     last = {name: tensor.detach().clone() for name, tensor in kept.state_dict().items()}
-    kept.load_state_dict(best["weights"])
-    kl = _kl_per_dim(kept, pictures, config)
-    return Result(best["weights"], last, rows, int(best["step"]), kl)
+    return Result(best["weights"], last, rows, int(best["step"]), np.array(kl_rows))
 
 
 def schedule(step: int, config: TrainConfig) -> float:
@@ -214,11 +223,12 @@ def _row(step: int, config: TrainConfig, train_size: int) -> Row:
 
 
 @torch.no_grad()
-def _validate(model: EarVAE, loss: Loss, pictures: Pictures, config: TrainConfig) -> Row:
-    """Every loss term through a sample, and PSNR and SSIM through the mean, over the validation rows."""
+def _validate(model: EarVAE, loss: Loss, pictures: Pictures, config: TrainConfig) -> tuple[Row, list[float]]:
+    """Every loss term through a sample, PSNR and SSIM through the mean, and the KL of each latent dimension."""
     model.eval()
     device = next(model.parameters()).device
     sums: dict[str, float] = {}
+    kl_per_dim = torch.zeros(model.config.latent_dim, dtype=torch.float64)
     for start in range(0, len(pictures.val), config.batch_size):
         rows = pictures.val[start : start + config.batch_size]
         images = pictures.batch(rows, device)
@@ -231,28 +241,19 @@ def _validate(model: EarVAE, loss: Loss, pictures: Pictures, config: TrainConfig
         psnr = -10 * torch.log10(((recon - images) ** 2).flatten(1).mean(1).clamp(min=1e-10))
         values = {"loss": total, **raw, "psnr": psnr.mean(), "kl_nats": posterior.kl().sum(1).mean()}
         values["ssim_index"] = ssim(recon, images, data_range=1.0)
+        kl_per_dim += posterior.kl().double().sum(0).cpu()
         for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
     means = {name: value / len(pictures.val) for name, value in sums.items()}
     quality = {"val/psnr": means["psnr"], "val/ssim": means["ssim_index"], "val/kl": means["kl_nats"]}
-    return {"val/loss": means["loss"]} | quality | _terms("val", means, loss)
+    row = {"val/loss": means["loss"]} | quality | _terms("val", means, loss)
+    return row, (kl_per_dim / len(pictures.val)).tolist()
 
 
 def _terms(split: str, means: dict[str, float], loss: Loss) -> Row:
     """The loss terms of a row, raw and weighted."""
     raw = {f"{split}/raw/{name}": means[name] for name in loss.weights}
     return raw | {f"{split}/weighted/{name}": weight * means[name] for name, weight in loss.weights.items()}
-
-
-@torch.no_grad()
-def _kl_per_dim(model: EarVAE, pictures: Pictures, config: TrainConfig) -> np.ndarray:
-    model.eval()
-    device = next(model.parameters()).device
-    total = torch.zeros(model.config.latent_dim, dtype=torch.float64)
-    for start in range(0, len(pictures.val), config.batch_size):
-        rows = pictures.val[start : start + config.batch_size]
-        total += model.encode(pictures.batch(rows, device)).kl().double().sum(0).cpu()
-    return (total / len(pictures.val)).numpy()
 
 
 def _better(best: dict[str, Any], row: Row, config: TrainConfig, model: EarVAE) -> dict[str, Any]:
