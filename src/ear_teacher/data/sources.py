@@ -159,15 +159,20 @@ def _with_persons(entries: list[Entry], config: DataConfig) -> list[Entry]:
             )
         persons = [(match.group(1) or "") if match else "" for match in found]
     else:
-        folders = [file.parts[:-1] for file in files]
-        # Folders that hold everything tell nobody apart.
-        levels = zip(*(parts for parts, entry in zip(folders, entries, strict=True) if entry.path), strict=False)
-        shared = len(list(itertools.takewhile(lambda level: len(set(level)) == 1, levels)))
-        persons = [parts[shared] if len(parts) > shared else "" for parts in folders]
+        inside = _shared_folders([f for f, e in zip(files, entries, strict=True) if e.path and not f.is_absolute()])
+        outside = _shared_folders([file for file in files if file.is_absolute()])
+        folders = [file.parts[outside if file.is_absolute() else inside : -1] for file in files]
+        persons = [parts[0] if parts else "" for parts in folders]
     return [
         replace(entry, file=printable(entry.file), person=printable(person))
         for entry, person in zip(entries, persons, strict=True)
     ]
+
+
+def _shared_folders(files: list[PurePosixPath]) -> int:
+    """How many leading folders all files have in common; those tell nobody apart."""
+    levels = zip(*(file.parts[:-1] for file in files), strict=False)
+    return len(list(itertools.takewhile(lambda level: len(set(level)) == 1, levels)))
 
 
 def _npy(root: Path, config: DataConfig, workers: int | None) -> Source:
