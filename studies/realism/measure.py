@@ -3,7 +3,8 @@
     python studies/realism/measure.py --photos <EarVN1.0 folder> --trunk data/weights/tf_efficientnet_lite0.safetensors
 
 Both sides are matched first, so that ears are judged and not files: the same tight crop stretched to a square, the same
-size by the same filter, the same JPEG, the same share of greyscale pictures and of earrings. Features are the pooled
+small size by the same filter (which takes away most traces of earlier compression and enlargement), the same JPEG, the
+same share of greyscale pictures and of earrings. Features are the pooled
 maps of an ImageNet network after three of its stages; the classifier is a logistic regression trained on some people
 and read on others, on both sides, once with all features and once with their few main directions. Prints one JSON line:
 balanced accuracy and area under the ROC curve (0.5 = cannot tell) with intervals over people, and the Frechet distance.
@@ -28,7 +29,7 @@ from ear_teacher.config import SyntheticConfig
 from ear_teacher.synthetic import synthesize
 from ear_teacher.weights import load_trunk
 
-SIZE = 112
+SIZE = 64
 RENDERED = 192
 PER_PERSON = 4
 DIRECTIONS = (4, 16, 0)
@@ -38,9 +39,9 @@ HELD_OUT = {"validation": 5, "test": 3}
 
 
 def matched(image: Image.Image) -> np.ndarray:
-    """(SIZE, SIZE, 3) uint8: stretched to a square, stored as JPEG of quality 90."""
+    """(SIZE, SIZE, 3) uint8: stretched to a square, stored as JPEG of quality 75."""
     stored = io.BytesIO()
-    image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS).save(stored, "JPEG", quality=90)
+    image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS).save(stored, "JPEG", quality=75)
     return np.asarray(Image.open(stored))
 
 
@@ -66,7 +67,7 @@ def synthetic_photos(people: int) -> tuple[np.ndarray, np.ndarray]:
     )
     rng = np.random.default_rng(0)
     pictures, owners = [], []
-    for sample in synthesize(config, RENDERED):
+    for sample in synthesize(config, RENDERED, workers=1):
         points = sample.landmarks[:, :2]
         low, high = points.min(0), points.max(0)
         margins = rng.uniform(0.03, 0.20, (2, 2)) * (high - low)

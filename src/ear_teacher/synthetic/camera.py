@@ -56,9 +56,9 @@ def rotate(points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
 def sample_pose(rng: np.random.Generator) -> Pose:
     """Draw a pose like those of photos cropped around an ear: many portraits from half in front, some profiles."""
     portrait = rng.random() < 0.6
-    yaw = rng.normal(36, 12) if portrait else rng.normal(6, 15)
+    yaw = rng.normal(34, 12) if portrait else rng.normal(6, 15)
     return Pose(
-        yaw=float(np.clip(yaw, -32, 60)),
+        yaw=float(np.clip(yaw, -32, 52)),
         pitch=float(np.clip(rng.normal(0, 7), -18, 18)),
         roll=float(np.clip(rng.normal(0, 9), -25, 25)),
         fill=float(rng.uniform(0.65, 1.0)),

@@ -108,7 +108,7 @@ def _rise(start: float, end: float, x: np.ndarray) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def paint_scalp(picture, owner, texture, cover, light, key_seen, key_colour, colour, density, angle, offset, low, high):  # type: ignore[no-untyped-def]
     """Blend hair-coloured scalp into the linear (H, W, 3) picture, in place.
 
@@ -215,7 +215,7 @@ def strand_colours(
     return depth * (varied * (0.6 * ambient + 0.8 * key_colour * diffuse[..., None]) + gloss * key_colour)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def draw_strands(picture, coverage, depth, ear, strands, loose, colours, radii, opacity):  # type: ignore[no-untyped-def]  # fmt: skip
     """Draw screen-space strands with a depth test, in place.
 

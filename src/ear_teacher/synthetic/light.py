@@ -106,7 +106,7 @@ def _disc(direction: np.ndarray, spread: float) -> np.ndarray:
     return samples / np.linalg.norm(samples, axis=1, keepdims=True)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _frame(direction):  # type: ignore[no-untyped-def]
     """(2, 3) unit vectors that span the plane a directional light looks at."""
     frame = np.empty((2, 3))
@@ -123,7 +123,7 @@ def _frame(direction):  # type: ignore[no-untyped-def]
     return frame
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _light_space(points, direction, frame, scale, offset, out):  # type: ignore[no-untyped-def]
     for i in range(points.shape[0]):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
@@ -132,7 +132,7 @@ def _light_space(points, direction, frame, scale, offset, out):  # type: ignore[
         out[i, 2] = x * direction[0] + y * direction[1] + z * direction[2]
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _visible(depth, x, y, z):  # type: ignore[no-untyped-def]
     """Share 0..1 of the four texels around (x, y) that hold nothing nearer to the light than z, bilinear."""
     i, j = math.floor(x - 0.5), math.floor(y - 0.5)
@@ -144,7 +144,7 @@ def _visible(depth, x, y, z):  # type: ignore[no-untyped-def]
     return top * (1 - ty) + bottom * ty
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def ambient_irradiance(coarse, triangles, points, normals, wanted, directions, radiance, extent, size):  # type: ignore[no-untyped-def]
     """Irradiance of the ambient sphere on vertices, with shadow maps of the coarse mesh.
 
@@ -191,7 +191,7 @@ def ambient_irradiance(coarse, triangles, points, normals, wanted, directions, r
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def key_irradiance(points, triangles, owner, positions, normals, samples, extent, size):  # type: ignore[no-untyped-def]
     """Light of the key on every pixel, with shadow maps of the fine mesh.
 

@@ -92,7 +92,7 @@ def _temple(fine: np.ndarray, normals: np.ndarray, rng: np.random.Generator) -> 
     return np.column_stack([path, np.full(len(path), thickness)]), np.tile([*colour, shine], (len(path), 1))
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def draw_beads(picture, depth, balls, materials, key, key_colour, ambient):  # type: ignore[no-untyped-def]
     """Draw shaded balls with a depth test, in place (picture and depth).
 

@@ -13,7 +13,7 @@ FAR = -1e9
 """Depth of an empty pixel."""
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def vertex_normals(points, triangles):  # type: ignore[no-untyped-def]
     """(V, 3) unit normals of (V, 3) float64 points, weighted by triangle area."""
     normals = np.zeros_like(points)
@@ -33,7 +33,7 @@ def vertex_normals(points, triangles):  # type: ignore[no-untyped-def]
     return normals
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def draw_depth(points, triangles, depth):  # type: ignore[no-untyped-def]
     """Rasterise (V, 3) screen points into the (H, W) float32 depth map, in place."""
     height, width = depth.shape
@@ -45,6 +45,7 @@ def draw_depth(points, triangles, depth):  # type: ignore[no-untyped-def]
         area = dx1 * dy2 - dx2 * dy1
         if abs(area) < 1e-9:
             continue
+        inverse = 1 / area
         left = max(0, math.ceil(x0 + min(0.0, dx1, dx2) - 0.5))
         right = min(width - 1, math.floor(x0 + max(0.0, dx1, dx2) - 0.5))
         top = max(0, math.ceil(y0 + min(0.0, dy1, dy2) - 0.5))
@@ -52,8 +53,8 @@ def draw_depth(points, triangles, depth):  # type: ignore[no-untyped-def]
         for j in range(top, bottom + 1):
             for i in range(left, right + 1):
                 px, py = i + 0.5 - x0, j + 0.5 - y0
-                u = (px * dy2 - dx2 * py) / area
-                v = (dx1 * py - px * dy1) / area
+                u = (px * dy2 - dx2 * py) * inverse
+                v = (dx1 * py - px * dy1) * inverse
                 if u < -1e-6 or v < -1e-6 or u + v > 1 + 1e-6:
                     continue
                 z = z0 + u * dz1 + v * dz2
@@ -61,7 +62,7 @@ def draw_depth(points, triangles, depth):  # type: ignore[no-untyped-def]
                     depth[j, i] = z
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def draw_visibility(points, triangles, depth, owner, bary):  # type: ignore[no-untyped-def]
     """Like `draw_depth`, and write the visible triangle's number (-1 = none) and its barycentric u, v per pixel.
 
@@ -76,6 +77,7 @@ def draw_visibility(points, triangles, depth, owner, bary):  # type: ignore[no-u
         area = dx1 * dy2 - dx2 * dy1
         if abs(area) < 1e-9:
             continue
+        inverse = 1 / area
         left = max(0, math.ceil(x0 + min(0.0, dx1, dx2) - 0.5))
         right = min(width - 1, math.floor(x0 + max(0.0, dx1, dx2) - 0.5))
         top = max(0, math.ceil(y0 + min(0.0, dy1, dy2) - 0.5))
@@ -83,8 +85,8 @@ def draw_visibility(points, triangles, depth, owner, bary):  # type: ignore[no-u
         for j in range(top, bottom + 1):
             for i in range(left, right + 1):
                 px, py = i + 0.5 - x0, j + 0.5 - y0
-                u = (px * dy2 - dx2 * py) / area
-                v = (dx1 * py - px * dy1) / area
+                u = (px * dy2 - dx2 * py) * inverse
+                v = (dx1 * py - px * dy1) * inverse
                 if u < -1e-6 or v < -1e-6 or u + v > 1 + 1e-6:
                     continue
                 z = z0 + u * dz1 + v * dz2
@@ -95,7 +97,7 @@ def draw_visibility(points, triangles, depth, owner, bary):  # type: ignore[no-u
                     bary[j, i, 1] = v
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def interpolate(owner, bary, triangles, values):  # type: ignore[no-untyped-def]
     """(H, W, K) float32 picture of (V, K) vertex values; zero where nothing is visible."""
     height, width = owner.shape

@@ -144,7 +144,7 @@ def within_bounds(shape: Shape) -> bool:
     concha_depth = (rim_x - fine[mesh.vertices((12107, 12138))][:, 0].mean()) / EAR_HEIGHT
     return (
         0.46 < width < 0.74
-        and 0.13 < protrusion < 0.50
+        and 0.20 < protrusion < 0.52
         and 0.15 < concha_depth < 0.46
         and lobe_width(fine) > 0.24
         and not lobe_folds(fine)

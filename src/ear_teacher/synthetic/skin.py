@@ -88,7 +88,7 @@ def texture_volumes() -> tuple[np.ndarray, np.ndarray]:
     return volumes[0], volumes[1]
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def look_up(volume, x, y, z):  # type: ignore[no-untyped-def]
     """Trilinear value of a periodic volume whose side is a power of two."""
     i, j, k = math.floor(x), math.floor(y), math.floor(z)
@@ -115,37 +115,36 @@ def scatter(irradiance: np.ndarray, depth: np.ndarray, owner: np.ndarray, pixels
         pixels_per_unit: pixels a model unit (100 mm) covers.
     """
     sigmas = np.array(_SCATTER_MM) * pixels_per_unit / 100
-    step = 0.03 * pixels_per_unit
-    return _scatter_rows(_scatter_rows(irradiance, depth, owner, sigmas, step, 0, 1), depth, owner, sigmas, step, 1, 0)
+    reach = int(2.5 * sigmas.max()) + 1
+    kernel = np.exp(-0.5 * (np.arange(reach + 1)[:, None] / np.maximum(sigmas, 1e-3)) ** 2).astype(np.float32)
+    per_step = np.float32(1 / (0.03 * pixels_per_unit))
+    # Along rows, then along columns as rows of the transposed picture: neighbours stay neighbours in memory.
+    once = _scatter_rows(irradiance, depth, owner, kernel, per_step)
+    turned = [np.ascontiguousarray(x.swapaxes(0, 1)) for x in (once, depth, owner)]
+    return np.ascontiguousarray(_scatter_rows(*turned, kernel, per_step).swapaxes(0, 1))
 
 
-@njit(cache=True)
-def _scatter_rows(values, depth, owner, sigmas, step, dj, di):  # type: ignore[no-untyped-def]
+@njit(cache=True, fastmath=True)
+def _scatter_rows(values, depth, owner, kernel, per_step):  # type: ignore[no-untyped-def]
     height, width = owner.shape
     out = np.zeros_like(values)
-    reach = int(2.5 * sigmas.max()) + 1
-    kernel = np.zeros((3, reach + 1), np.float32)
-    for c in range(3):
-        for k in range(reach + 1):
-            kernel[c, k] = math.exp(-0.5 * (k / max(sigmas[c], 1e-3)) ** 2)
+    reach = kernel.shape[0] - 1
+    one = np.float32(1)
     for j in range(height):
         for i in range(width):
             if owner[j, i] < 0:
                 continue
-            r = g = b = np.float32(0.0)
-            wr = wg = wb = np.float32(0.0)
-            for k in range(-reach, reach + 1):
-                row, column = j + k * dj, i + k * di
-                if row < 0 or column < 0 or row >= height or column >= width or owner[row, column] < 0:
+            here = depth[j, i]
+            r = g = b = wr = wg = wb = np.float32(0)
+            for column in range(max(0, i - reach), min(width, i + reach + 1)):
+                joined = one - abs(depth[j, column] - here) * per_step
+                if joined <= 0 or owner[j, column] < 0:
                     continue
-                joined = 1 - abs(depth[row, column] - depth[j, i]) / step
-                if joined <= 0:
-                    continue
-                d = abs(k)
-                a0, a1, a2 = kernel[0, d] * joined, kernel[1, d] * joined, kernel[2, d] * joined
-                r += a0 * values[row, column, 0]
-                g += a1 * values[row, column, 1]
-                b += a2 * values[row, column, 2]
+                d = abs(column - i)
+                a0, a1, a2 = kernel[d, 0] * joined, kernel[d, 1] * joined, kernel[d, 2] * joined
+                r += a0 * values[j, column, 0]
+                g += a1 * values[j, column, 1]
+                b += a2 * values[j, column, 2]
                 wr += a0
                 wg += a1
                 wb += a2
@@ -153,7 +152,7 @@ def _scatter_rows(values, depth, owner, sigmas, step, dj, di):  # type: ignore[n
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def shade(owner, texture, normals, auricle, light, key_seen, key, key_colour, albedo, marks, offset, low, high):  # type: ignore[no-untyped-def]
     """Linear RGB of skin.
 
