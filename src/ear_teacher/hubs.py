@@ -61,8 +61,12 @@ def timm_tensors(name: str, tensors: dict[str, Any]) -> dict[str, Tensor]:
     logger = logging.getLogger("timm")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    names = getattr(timm.get_pretrained_cfg(name), "classifier", None) or ()
+    parts = tuple(f"{part}." for part in ((names,) if isinstance(names, str) else names))
+    trunk = {key: value for key, value in tensors.items() if not parts or not key.startswith(parts)}
     try:
-        overlay = {"state_dict": dict(tensors), "custom_load": False}
+        # Told of the classifier, timm would leave it out itself, and then forgive whatever else is missing.
+        overlay = {"state_dict": trunk, "custom_load": False, "classifier": None}
         model = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
     except Exception:  # missing, unexpected or misshapen tensors: timm's conversions raise many things
         raise NotAvailable("the file is of another network") from None

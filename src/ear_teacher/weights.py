@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,7 +137,9 @@ def _from_file(trunk: str, path: Path) -> Tensors:
         if path.suffix == ".safetensors":
             tensors = safetensors.torch.load_file(path)
         else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch comments on how old the file is
+                tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged in any way, or a pickle of more than tensors
         raise NotAvailable(f"the file is damaged ({type(error).__name__})") from None
     if trunk not in IMAGENET_TRUNKS:
