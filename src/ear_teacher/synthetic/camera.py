@@ -149,8 +149,8 @@ def sample_film(rng: np.random.Generator, grey_fraction: float) -> Film:
     cast = rng.random() < 0.2  # coloured lamps, filters, old scans
     return Film(
         exposure=float(np.clip(rng.normal(0, 0.3), -0.6, 0.6)),
-        balance=float(rng.normal(0, 0.4 if cast else 0.12)),
-        tint=float(rng.normal(0, 0.10 if cast else 0.025)),
+        balance=float(rng.normal(0, 0.3 if cast else 0.12)),
+        tint=float(rng.normal(0, 0.08 if cast else 0.025)),
         contrast=float(rng.uniform(1.1, 1.7)),
         blur=float(rng.uniform(0.2, 0.45)),
         sharpening=float(rng.uniform(0, 0.8)),
@@ -184,9 +184,9 @@ def develop(linear: np.ndarray, incident: np.ndarray, film: Film, rng: np.random
     bright = np.maximum(exposed - 0.8, 0)
     exposed = np.minimum(np.clip(exposed, 0, None), 0.8) + 0.2 * (1 - np.exp(-bright / 0.2))
     encoded = np.where(exposed <= 0.0031308, 12.92 * exposed, 1.055 * np.maximum(exposed, 1e-6) ** (1 / 2.4) - 0.055)
-    # An S-curve through black, 0.45 and white.
+    # An S-curve through black, 0.38 and white.
     bent, rest = np.clip(encoded, 0, 1) ** film.contrast, np.clip(1 - encoded, 0, 1) ** film.contrast
-    encoded = bent / (bent + rest * (0.45 / 0.55) ** (film.contrast - 1))
+    encoded = bent / (bent + rest * (0.38 / 0.62) ** (film.contrast - 1))
     soft = np.stack([ndimage.gaussian_filter(encoded[..., c], 1.0, truncate=3) for c in range(3)], -1)
     encoded = np.clip(encoded + film.sharpening * (encoded - soft), 0, 1)
     if film.grey:

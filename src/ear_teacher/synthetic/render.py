@@ -26,6 +26,8 @@ from ear_teacher.synthetic.shape import build_geometry
 from ear_teacher.synthetic.skin import scatter, shade, texture_volumes
 
 N_LANDMARKS = len(LANDMARK_NAMES)
+_GLOW = np.array([0.22, 0.06, 0.03])
+"""Share of light from behind that comes through thin parts of the ear: red, since blood takes the rest."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def render_scene(scene: Scene, image_size: int) -> Sample:
     direct = key[..., :1] * lighting.key_colour
     incident = _meter(lighting, (sky + direct)[auricle > 0.5])
     light = sky * _bounce(openness, skin.albedo) + direct
-    light += key[..., 2:] * lighting.key_colour * np.array([0.22, 0.06, 0.03]) * auricle[..., None]
+    light += key[..., 2:] * lighting.key_colour * _GLOW * (1 - memberships[..., :1])
     light = scatter(light.astype(np.float32), depth, owner, view.scale)
 
     low, high = texture_volumes()

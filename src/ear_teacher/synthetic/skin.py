@@ -120,8 +120,8 @@ def scatter(irradiance: np.ndarray, depth: np.ndarray, owner: np.ndarray, pixels
     per_step = np.float32(1 / (0.03 * pixels_per_unit))
     # Along rows, then along columns as rows of the transposed picture: neighbours stay neighbours in memory.
     once = _scatter_rows(irradiance, depth, owner, kernel, per_step)
-    turned = [np.ascontiguousarray(x.swapaxes(0, 1)) for x in (once, depth, owner)]
-    return np.ascontiguousarray(_scatter_rows(*turned, kernel, per_step).swapaxes(0, 1))
+    once, depth, owner = (np.ascontiguousarray(x.swapaxes(0, 1)) for x in (once, depth, owner))
+    return np.ascontiguousarray(_scatter_rows(once, depth, owner, kernel, per_step).swapaxes(0, 1))
 
 
 @njit(cache=True, fastmath=True)
