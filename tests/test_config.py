@@ -7,7 +7,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ear_teacher.config import Config, ModelConfig, UserError, load_config, parse_config
+from ear_teacher.config import (
+    Config,
+    ModelConfig,
+    SplitConfig,
+    SyntheticConfig,
+    UserError,
+    load_config,
+    parse_config,
+)
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 
@@ -106,6 +114,16 @@ def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not UTF-8"):
         load_config(tmp_path / "params.yaml")
+
+
+def test_every_key_stands_in_params_yaml_because_dvc_can_set_no_other() -> None:
+    params = shipped()
+    for section, model in Config.model_fields.items():
+        if section not in ("v0", "v1"):
+            wanted = set(model.annotation.model_fields)
+            assert set(params[section]) == wanted, section
+    assert set(params["data"]["synthetic"]) == set(SyntheticConfig.model_fields)
+    assert set(params["data"]["split"]) == set(SplitConfig.model_fields)
 
 
 def test_v1_is_v0_plus_exactly_the_five_fixes() -> None:
