@@ -12,7 +12,7 @@ from ear_teacher.weights import IMAGENET_TRUNKS, obtain, write_manifest
 
 
 def main() -> None:
-    name = sys.argv[1]
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
     config = load_config("params.yaml")
     out = Path("data/weights") / name
     if name == "perceptual":

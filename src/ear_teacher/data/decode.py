@@ -20,11 +20,14 @@ from ear_teacher.config import UserError
 from ear_teacher.data.audit import Measures, measure
 from ear_teacher.images import BadImage, Box, Crop, header_size, read_square
 
-POOL_FROM_BYTES = 256_000_000
+POOL_FROM_BYTES = 64_000_000
 """Below this much to decode, starting processes costs more than it saves."""
 
-LARGE_PIXELS = 16_000_000
-"""Pictures above this are decoded one at a time, so that a folder full of them fits into memory."""
+LARGE_PIXELS = 13_000_000
+"""Pictures above this are decoded one at a time: 64 million pixels take up to 1.1 GB while they are scaled."""
+
+MOST_PROCESSES = 4
+"""With so many the largest pictures still fit into 2 GB."""
 
 _CHUNK = 16
 _AHEAD = 3
@@ -93,7 +96,7 @@ def decode(decoder: Decoder, tasks: Sequence[tuple[Path, Box | None]], workers: 
     Args:
         decoder: how files become squares.
         tasks: file, and box or None.
-        workers: processes; 1 = this one, None = one per core (eight at most) where there is much to do.
+        workers: processes; 1 = this one, None = one per core (four at most) where there is much to do.
             Processes are spawned, so a script needs the usual `if __name__ == "__main__"`.
 
     Raises:
@@ -101,7 +104,7 @@ def decode(decoder: Decoder, tasks: Sequence[tuple[Path, Box | None]], workers: 
     """
     if workers is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = min(cores, 8) if _total_bytes([path for path, _ in tasks]) >= POOL_FROM_BYTES else 1
+        workers = min(cores, MOST_PROCESSES) if _total_bytes([path for path, _ in tasks]) >= POOL_FROM_BYTES else 1
     if workers <= 1:
         for path, box in tasks:
             yield decoder(path, box)

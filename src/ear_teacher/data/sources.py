@@ -79,7 +79,10 @@ def open_source(config: DataConfig, workers: int | None = None) -> Source:
         return _rendered(config, workers)
     root = Path(config.path)
     if not root.is_dir():
-        raise UserError(f"data.path = {config.path}: is not a folder; give the folder your pictures are in.")
+        hint = (
+            "" if root.is_absolute() else " (queued experiments find folders outside the repository by full path only)"
+        )
+        raise UserError(f"data.path = {config.path}: is not a folder; give the folder your pictures are in{hint}.")
     return _folder(root, config, workers) if config.source == "folder" else _npy(root, config, workers)
 
 
