@@ -94,7 +94,9 @@ def equal_floats(tables: Mapping[str, pd.DataFrame], codes: Mapping[str, LinearC
     means = pd.DataFrame({name: table.mean() for name, table in tables.items()})
     result: dict[str, Any] = {}
     for metric in means.index:
-        row = means.loc[metric]
+        row = means.loc[metric].dropna()
+        if row.empty:  # MS-SSIM of pictures too small for it
+            continue
         best = row.idxmax() if metric in HIGHER_IS_BETTER else row.idxmin()
         result[str(metric)] = {"value": float(row[best]), "code": str(best)}
     result["floats"] = {name: code.floats for name, code in codes.items()}
