@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from ear_teacher.synthetic.camera import View
-from ear_teacher.synthetic.mesh import REGION_NAMES, ear_mesh
+from ear_teacher.synthetic.mesh import ear_mesh
+from ear_teacher.synthetic.raster import shrink
 
 _LANDMARKS = {
     "helix_anterior": 12054, "helix_ascending": 12047, "helix_top_front": 12036, "superaurale": 12034,
@@ -109,9 +110,7 @@ def region_map(memberships: np.ndarray, owner: np.ndarray, supersampling: int) -
     """
     full = memberships.copy()
     full[owner < 0, 0] = 1
-    side = owner.shape[0] // supersampling
-    blocks = full.reshape(side, supersampling, side, supersampling, 1 + len(REGION_NAMES)).sum((1, 3))
-    return blocks.argmax(2).astype(np.uint8)
+    return np.asarray(shrink(full, supersampling).argmax(2).astype(np.uint8))
 
 
 def mirror_landmarks(landmarks: np.ndarray, side: int) -> np.ndarray:

@@ -12,9 +12,9 @@ from numba import njit
 
 from ear_teacher.synthetic.raster import FAR, draw_depth
 
-AMBIENT_DIRECTIONS = 20
-AMBIENT_MAP = 112
-KEY_SAMPLES = 4
+AMBIENT_DIRECTIONS = 18
+AMBIENT_MAP = 96
+KEY_SAMPLES = 3
 SHADOW_EXTENT = 2.0
 """Side of the square a shadow map covers, model units (decimetres): the ear and what can shade it."""
 

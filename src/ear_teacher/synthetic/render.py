@@ -20,7 +20,7 @@ from ear_teacher.synthetic.landmarks import (
 from ear_teacher.synthetic.light import AMBIENT_MAP, SHADOW_EXTENT, Lighting, ambient_irradiance, key_irradiance
 from ear_teacher.synthetic.mesh import RIM, ear_mesh
 from ear_teacher.synthetic.occluders import build_beads, draw_beads
-from ear_teacher.synthetic.raster import FAR, draw_visibility, interpolate, vertex_normals
+from ear_teacher.synthetic.raster import FAR, draw_visibility, interpolate, shrink, vertex_normals
 from ear_teacher.synthetic.scene import Scene, sample_scene
 from ear_teacher.synthetic.shape import build_geometry
 from ear_teacher.synthetic.skin import scatter, shade, texture_volumes
@@ -98,7 +98,7 @@ def render_scene(scene: Scene, image_size: int) -> Sample:
         attributes[..., 13],
         attributes[..., 14:],
     )
-    facing = facing / (np.linalg.norm(facing, axis=2, keepdims=True) + 1e-9)
+    facing = facing / np.sqrt(np.einsum("jic,jic->ji", facing, facing) + 1e-9)[..., None]
 
     shadow_map = int(np.clip(2 * image_size, 256, 1024))
     key = key_irradiance(
@@ -121,7 +121,7 @@ def render_scene(scene: Scene, image_size: int) -> Sample:
 
     landmarks = place_landmarks(marks, view, depth, hidden, supersampling)
     regions = region_map(memberships, owner, supersampling)
-    linear = picture.reshape(image_size, supersampling, image_size, supersampling, 3).mean((1, 3))
+    linear = shrink(picture, supersampling)
     if scene.side == "right":
         linear, regions = linear[:, ::-1], np.ascontiguousarray(regions[:, ::-1])
         landmarks = mirror_landmarks(landmarks, image_size)
