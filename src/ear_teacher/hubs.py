@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import huggingface_hub
 import timm
 import torch
 import torchvision
-from torch import Tensor, nn
 
-from ear_teacher.config import UserError
+from ear_teacher.trunks import NotAvailable
 
 PATIENCE = 5.0
 """Seconds a hub has to answer; a download that has begun may take longer."""
@@ -27,52 +25,6 @@ _TORCHVISION = {
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 T = TypeVar("T")
-
-
-class NotAvailable(Exception):
-    """A source does not have the weights; the message says why."""
-
-
-def check_timm_name(name: str) -> None:
-    """Refuse names timm does not know, before any source is asked.
-
-    Raises:
-        UserError: with the nearest names timm has.
-    """
-    if not timm.is_model(name.partition(".")[0]):
-        near = timm.list_models(f"*{name.partition('.')[0][:12]}*")[:3]
-        hint = f", such as {', '.join(near)}" if near else ""
-        raise UserError(f"model.backbone = {name!r}: timm has no such model; use one of timm.list_models(){hint}.")
-
-
-def timm_model(name: str, *, classifier: bool = False) -> nn.Module:
-    """The timm network of that name with random weights."""
-    if classifier:
-        return timm.create_model(name, pretrained=False)
-    return timm.create_model(name, pretrained=False, num_classes=0)
-
-
-def timm_tensors(name: str, tensors: dict[str, Any]) -> dict[str, Tensor]:
-    """A checkpoint as the state of the timm model without classifier, by timm's own conversion.
-
-    Raises:
-        NotAvailable: the checkpoint is of another network.
-    """
-    logger = logging.getLogger("timm")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    names = getattr(timm.get_pretrained_cfg(name), "classifier", None) or ()
-    parts = tuple(f"{part}." for part in ((names,) if isinstance(names, str) else names))
-    trunk = {key: value for key, value in tensors.items() if not parts or not key.startswith(parts)}
-    try:
-        # Told of the classifier, timm would leave it out itself, and then forgive whatever else is missing.
-        overlay = {"state_dict": trunk, "custom_load": False, "classifier": None}
-        model = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
-    except Exception:  # missing, unexpected or misshapen tensors: timm's conversions raise many things
-        raise NotAvailable("the file is of another network") from None
-    finally:
-        logger.setLevel(level)
-    return {key: value.contiguous().clone() for key, value in model.state_dict().items()}
 
 
 def _hub_id(name: str) -> str | None:

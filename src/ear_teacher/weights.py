@@ -29,9 +29,7 @@ from torch import Tensor
 from ear_teacher import carriers, hubs
 from ear_teacher.config import UserError, WeightsConfig
 from ear_teacher.files import write_atomically
-from ear_teacher.hubs import NotAvailable
-
-IMAGENET_TRUNKS = ("alexnet", "vgg16")
+from ear_teacher.trunks import IMAGENET_TRUNKS, NotAvailable, check_timm_name, imagenet_names, timm_tensors
 
 SHA256 = {
     "alexnet": "44534cd66e37ce9a6258bb5e845ef8cd47c33aa68024441c7e616d63c0c1c41a",
@@ -81,7 +79,7 @@ def obtain(trunk: str, config: WeightsConfig, out_path: Path) -> str:
         UserError: no source has it; the sentence says what was tried and what to do.
     """
     if trunk not in IMAGENET_TRUNKS:
-        hubs.check_timm_name(trunk)
+        check_timm_name(trunk)
     sources: list[tuple[str, Callable[[], Tensors]]] = []
     if config.local_dir is not None:
         local = Path(config.local_dir) / f"{trunk}.safetensors"
@@ -143,8 +141,8 @@ def _from_file(trunk: str, path: Path) -> Tensors:
     except Exception as error:  # damaged in any way, or a pickle of more than tensors
         raise NotAvailable(f"the file is damaged ({type(error).__name__})") from None
     if trunk not in IMAGENET_TRUNKS:
-        return hubs.timm_tensors(trunk, tensors)
-    names = carriers.imagenet_names(trunk)
+        return timm_tensors(trunk, tensors)
+    names = imagenet_names(trunk)
     if not set(names) <= set(tensors):
         raise NotAvailable("the file is of another network")
     return {name: tensors[name].float().contiguous() for name in names}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ear_teacher.config import UserError
-from ear_teacher.hubs import check_timm_name
+from ear_teacher.trunks import check_timm_name
 
 MAX_STRIDE = 16
 
