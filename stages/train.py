@@ -71,10 +71,12 @@ def main() -> None:
             if before < milestone <= row["epoch"]:
                 with torch.no_grad():
                     recons = to_uint8(now.reconstruct(shown))
-                sheet = render([
-                    Example(f"validation picture {i + 1}", original, {f"epoch {milestone:g}": recon})
-                    for i, (original, recon) in enumerate(zip(to_uint8(shown), recons, strict=True))
-                ])
+                sheet = render(
+                    [
+                        Example(f"validation picture {i + 1}", original, {f"epoch {milestone:g}": recon})
+                        for i, (original, recon) in enumerate(zip(to_uint8(shown), recons, strict=True))
+                    ]
+                )
                 write_png(sheet, plots / f"milestone_epoch_{milestone:g}.png")
 
     def progress(steps: range, total: int) -> Iterable[int]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ear_teacher.config import NO_BACKBONE, load_config
 from ear_teacher.stage import run
-from ear_teacher.trunks import IMAGENET_TRUNKS
 from ear_teacher.weights import obtain, write_manifest
+from ear_teacher.weights.trunks import IMAGENET_TRUNKS
 
 
 def main() -> None:

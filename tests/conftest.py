@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from ear_teacher.config import UserError, WeightsConfig
-from ear_teacher.trunks import IMAGENET_TRUNKS
 from ear_teacher.weights import obtain
+from ear_teacher.weights.trunks import IMAGENET_TRUNKS
 
 
 @pytest.fixture(scope="session")

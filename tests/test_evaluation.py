@@ -67,7 +67,9 @@ def test_the_equal_floats_line_takes_each_metrics_best_code(codes, batches) -> N
     assert line["floats"] == {"pca": 64, "klt_4x4": 64, "klt_8x8": 64}
 
 
-def test_codes_whose_patches_cannot_share_the_floats_are_left_out_and_a_short_pca_says_so(codes, smooth_pictures) -> None:
+def test_codes_whose_patches_cannot_share_the_floats_are_left_out_and_a_short_pca_says_so(
+    codes, smooth_pictures
+) -> None:
     assert set(codes_of_size(codes, 48)) == {"pca", "klt_4x4"}
     few = {"pca": fit_pca(smooth_pictures, TRAIN[:5], 64)}
     assert codes_of_size(few, 64)["pca"].floats == 9

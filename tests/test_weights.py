@@ -18,11 +18,11 @@ import safetensors.torch
 import timm
 import torch
 
-from ear_teacher import carriers, hubs, weights
-from ear_teacher.carriers import Carrier
 from ear_teacher.config import UserError, WeightsConfig
-from ear_teacher.trunks import NotAvailable, imagenet_names
-from ear_teacher.weights import digest, load_trunk, obtain, write_manifest
+from ear_teacher.weights import carriers, digest, hubs, load_trunk, obtain, write_manifest
+from ear_teacher.weights import sources as weights
+from ear_teacher.weights.carriers import Carrier
+from ear_teacher.weights.trunks import NotAvailable, imagenet_names
 
 SMALL = "test_resnet"
 """A timm model of a few kilobytes; no package carries it."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ear_teacher.config import UserError
-from ear_teacher.trunks import check_timm_name
+from ear_teacher.weights.trunks import check_timm_name
 
 MAX_STRIDE = 16
 
@@ -60,9 +60,9 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) in [0, 1] -> (N, channels, h, w)."""
         if images.shape[-1] != self.input_size:
-            images = F.interpolate(
-                images, self.input_size, mode="bicubic", align_corners=False, antialias=True
-            ).clamp(0, 1)
+            images = F.interpolate(images, self.input_size, mode="bicubic", align_corners=False, antialias=True).clamp(
+                0, 1
+            )
         images = (images - self.mean) / self.std
         network: Any = self.network
         (features,) = network.forward_intermediates(

@@ -75,5 +75,3 @@ class ResidualEncoder(nn.Module):
         features = F.adaptive_avg_pool2d(self.branch(signal), self.grid)
         mean, logvar = self.out(features).chunk(2, 1)
         return self.linear(signal) + mean, logvar
-
-

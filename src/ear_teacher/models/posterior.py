@@ -27,9 +27,7 @@ class DiagonalGaussian:
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """One reparametrised draw, (N, k, g, g) (Kingma & Welling 2014, arXiv 1312.6114)."""
-        noise = torch.randn(
-            self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype
-        )
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
         return self.mean + torch.exp(self.logvar / 2) * noise
 
     def kl(self) -> Tensor:

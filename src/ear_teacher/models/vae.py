@@ -1,8 +1,8 @@
 """EarVAE: one encoder, one decoder, pictures in and out in [0, 1].
 
-    model = EarVAE.load(Path("models/current"))
-    posterior = model.encode(images)               # images: (N, 3, S, S) in [0, 1]
-    pictures = model.decode(posterior.mode)
+model = EarVAE.load(Path("models/current"))
+posterior = model.encode(images)               # images: (N, 3, S, S) in [0, 1]
+pictures = model.decode(posterior.mode)
 """
 
 from __future__ import annotations
@@ -162,4 +162,3 @@ class EarVAE(nn.Module):
                 f"{folder}/model.safetensors is missing, damaged or does not fit config.json; train the model again."
             ) from None
         return model.eval()
-

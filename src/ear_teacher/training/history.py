@@ -28,4 +28,3 @@ def write_history(rows: list[Row], folder: Path) -> None:
             path = folder / "metrics" / f"{column}.tsv"
             pair = table[["step", column]].dropna().rename(columns={column: column.rsplit("/", 1)[-1]})
             write_atomically(path, pair.to_csv(index=False, sep="\t"))
-

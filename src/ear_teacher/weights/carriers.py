@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ear_teacher import safe_pickle
 from ear_teacher.files import write_atomically
-from ear_teacher.trunks import CONVOLUTIONS, NotAvailable, timm_model, timm_tensors
+from ear_teacher.weights.trunks import CONVOLUTIONS, NotAvailable, timm_model, timm_tensors
 
 TIMEOUT = 30.0
 """Seconds without a byte from the registry."""

@@ -13,7 +13,7 @@ import timm
 import torch
 import torchvision
 
-from ear_teacher.trunks import NotAvailable
+from ear_teacher.weights.trunks import NotAvailable
 
 PATIENCE = 5.0
 """Seconds a hub has to answer; a download that has begun may take longer."""

@@ -26,10 +26,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ear_teacher import carriers, hubs
 from ear_teacher.config import UserError, WeightsConfig
 from ear_teacher.files import write_atomically
-from ear_teacher.trunks import IMAGENET_TRUNKS, NotAvailable, check_timm_name, imagenet_names, timm_tensors
+from ear_teacher.weights import carriers, hubs
+from ear_teacher.weights.trunks import IMAGENET_TRUNKS, NotAvailable, check_timm_name, imagenet_names, timm_tensors
 
 SHA256 = {
     "alexnet": "44534cd66e37ce9a6258bb5e845ef8cd47c33aa68024441c7e616d63c0c1c41a",
