@@ -14,6 +14,7 @@ from ear_teacher.config import load_config
 from ear_teacher.data import PreparedData, contact_sheet, prepare
 from ear_teacher.data.sources import Picture
 from ear_teacher.files import write_atomically
+from ear_teacher.pictures import write_jpeg
 from ear_teacher.stage import run
 
 
@@ -28,9 +29,7 @@ def main() -> None:
     for warning in metrics["warnings"]:
         tqdm.write(f"Warning: {warning}", file=sys.stderr)
     write_atomically(Path("metrics/data.json"), json.dumps(metrics, indent=2) + "\n")
-    sheet = Path("plots/contact_sheet.png")
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(PreparedData.load(out)).save(sheet)
+    write_jpeg(contact_sheet(PreparedData.load(out)), Path("plots/contact_sheet.jpg"))
 
 
 if __name__ == "__main__":

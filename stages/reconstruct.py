@@ -12,7 +12,7 @@ from ear_teacher.config import VARIANTS, load_config
 from ear_teacher.data import PreparedData, to_tensor, to_uint8
 from ear_teacher.files import whole_folder
 from ear_teacher.models import EarVAE
-from ear_teacher.pictures import Example, render, write_png
+from ear_teacher.pictures import Example, render, write_jpeg
 from ear_teacher.stage import run
 
 
@@ -36,11 +36,11 @@ def main() -> None:
 
     with whole_folder(Path("plots/reconstructions")) as out:
         for number, file in enumerate(sample):
-            write_png(render([examples[file]]), out / f"sample_{number + 1:02d}.png")
-        write_png(render([examples[file] for file in sample], zoom=config.zoom), out / "zoom.png")
+            write_jpeg(render([examples[file]]), out / f"sample_{number + 1:02d}.jpg")
+        write_jpeg(render([examples[file] for file in sample], zoom=config.zoom), out / "zoom.jpg")
         if config.extremes:
-            write_png(render([examples[file] for file in ranked[: config.extremes]]), out / "best.png")
-            write_png(render([examples[file] for file in ranked[::-1][: config.extremes]]), out / "worst.png")
+            write_jpeg(render([examples[file] for file in ranked[: config.extremes]]), out / "best.jpg")
+            write_jpeg(render([examples[file] for file in ranked[::-1][: config.extremes]]), out / "worst.jpg")
 
 
 if __name__ == "__main__":

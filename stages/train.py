@@ -19,7 +19,7 @@ from ear_teacher.linear import LinearCode
 from ear_teacher.losses import Loss, perceptual_trunk
 from ear_teacher.models import EarVAE, new_model
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
-from ear_teacher.pictures import Example, render, write_png
+from ear_teacher.pictures import Example, render, write_jpeg
 from ear_teacher.stage import run
 from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, run_key
 from ear_teacher.training.history import Row, write_history
@@ -77,7 +77,7 @@ def main() -> None:
                         for i, (original, recon) in enumerate(zip(to_uint8(shown), recons, strict=True))
                     ]
                 )
-                write_png(sheet, plots / f"milestone_epoch_{milestone:g}.png")
+                write_jpeg(sheet, plots / f"milestone_epoch_{milestone:g}.jpg")
 
     def progress(steps: range, total: int) -> Iterable[int]:
         return tqdm(steps, desc=f"train {name}", unit="step", initial=steps.start, total=total)

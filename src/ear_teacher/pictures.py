@@ -1,7 +1,7 @@
-"""Reconstructions as PNGs for `dvc plots show`: original, each variant and an error map side by side.
+"""Reconstructions as pictures for `dvc plots show`: original, each variant and an error map side by side.
 
     sheet = render([Example("ear_0001.png · PSNR 23.1", original, {"v0": a, "v1": b, "current": c})])
-    write_png(sheet, Path("plots/reconstructions/sample.png"))
+    write_jpeg(sheet, Path("plots/reconstructions/sample_01.jpg"))
 
 Pictures are uint8 (S, S, 3). The same input gives the same bytes.
 """
@@ -116,10 +116,13 @@ def render(examples: Sequence[Example], zoom: int = 1) -> Image.Image:
     return sheet
 
 
-def write_png(image: Image.Image, path: Path) -> None:
-    """Write a PNG whole or not at all; folders are made. No time or other metadata is stored."""
+def write_jpeg(image: Image.Image, path: Path) -> None:
+    """Write a JPEG whole or not at all; folders are made. No time or other metadata is stored.
+
+    JPEG, at quality 92 without chroma subsampling, because pictures go into git with every experiment.
+    """
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=6)
+    image.save(buffer, format="JPEG", quality=92, subsampling=0)
     write_atomically(path, buffer.getvalue())
 
 
