@@ -1,6 +1,7 @@
 """What the set as a whole looks like."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -8,6 +9,7 @@ from scipy import ndimage
 from ear_teacher.config import SyntheticConfig
 from ear_teacher.synthetic import Sample
 from ear_teacher.synthetic.light import SETUPS
+from ear_teacher.synthetic.render import render_scene
 from ear_teacher.synthetic.scene import Scene, sample_scene
 
 
@@ -88,8 +90,4 @@ def test_most_fine_detail_is_scene_and_not_noise() -> None:
 
 
 def _with_noise(scene: Scene, noise: float) -> np.ndarray:
-    from dataclasses import replace
-
-    from ear_teacher.synthetic.render import render_scene
-
     return render_scene(replace(scene, film=replace(scene.film, noise=noise)), 96).image

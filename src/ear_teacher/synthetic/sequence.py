@@ -25,9 +25,7 @@ def synthesize(config: SyntheticConfig, image_size: int, workers: int = 0) -> It
             script that asks for several needs the usual `if __name__ == "__main__"`.
     """
     total = config.people * config.images_per_person
-    workers = (
-        workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count() or 1
-    )
+    workers = workers or _cores()
     if workers <= 1 or total <= _CHUNK:
         for index in range(total):
             yield render_sample(config, image_size, index)
@@ -45,6 +43,11 @@ def synthesize(config: SyntheticConfig, image_size: int, workers: int = 0) -> It
             yield from waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _render_chunk(config: SyntheticConfig, image_size: int, start: int, stop: int) -> list[Sample]:
