@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ear_teacher.config import LAYOUT_GRID, load_config
 from ear_teacher.data import PreparedData
-from ear_teacher.linear import fit_klt, fit_pca
+from ear_teacher.linear import fit_codes
 from ear_teacher.stage import run
 
 
@@ -17,12 +17,9 @@ def main() -> None:
     rows = data.rows("train")
     out = Path("data/linear")
     out.mkdir(parents=True, exist_ok=True)
+    codes = fit_codes(data.images, rows, LAYOUT_GRID.values(), config.linear.max_floats)
     for layout, grid in LAYOUT_GRID.items():
-        if layout == "vector":
-            code = fit_pca(data.images, rows, config.linear.max_floats)
-        else:
-            code = fit_klt(data.images, rows, grid, -(-config.linear.max_floats // grid**2))
-        code.save(out / f"{layout}.safetensors")
+        codes[grid].save(out / f"{layout}.safetensors")
 
 
 if __name__ == "__main__":

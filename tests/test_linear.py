@@ -6,7 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from ear_teacher.config import UserError
-from ear_teacher.linear import LinearCode, batches, energies, fit_klt, fit_pca
+from ear_teacher.linear import LinearCode, batches, energies, fit_codes, fit_klt, fit_pca, spectrum, within_span
 
 ALL = np.arange(48)
 
@@ -96,3 +96,41 @@ def test_a_code_comes_back_from_disk_and_a_damaged_file_is_refused(smooth_pictur
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match="dvc repro linear"):
         LinearCode.load(path)
+
+
+def test_the_spectrum_holds_all_of_the_variance(smooth_pictures: np.ndarray) -> None:
+    both = np.concatenate([smooth_pictures, smooth_pictures[:, :, ::-1]])
+    for code in (fit_pca(smooth_pictures, ALL, 30), fit_klt(smooth_pictures, ALL, 4, 5)):
+        ours, measured = spectrum(code), energies(code, both, np.arange(96))
+        assert ours.values.sum() == pytest.approx(measured.values.sum(), rel=1e-4)
+        assert ours.rest == pytest.approx(measured.rest, rel=1e-3)
+        assert ours.pixels == measured.pixels
+
+
+@pytest.mark.parametrize("grid", [1, 2])
+def test_many_pictures_are_coded_within_the_span_of_small_patches(smooth_pictures: np.ndarray, grid: int) -> None:
+    exact = fit_pca(smooth_pictures, ALL, 20) if grid == 1 else fit_klt(smooth_pictures, ALL, grid, 20)
+    whole = within_span(fit_klt(smooth_pictures, ALL, 4, 192), smooth_pictures, ALL, grid, 20)
+    np.testing.assert_allclose(whole.eigenvalues[:20], exact.eigenvalues[:20], rtol=1e-3)  # nothing left out
+    code = within_span(fit_klt(smooth_pictures, ALL, 4, 32), smooth_pictures, ALL, grid, 20)
+    assert (code.eigenvalues[:20] <= exact.eigenvalues[:20] * 1.0001).all()
+    np.testing.assert_allclose(code.eigenvalues[:20], exact.eigenvalues[:20], rtol=0.02)
+    np.testing.assert_allclose(code.eigenvalues.sum(), exact.eigenvalues.sum(), rtol=1e-4)
+    flat = code.basis.flatten(1)
+    torch.testing.assert_close(flat @ flat.T, torch.eye(20), atol=1e-4, rtol=0)
+    pictures = next(batches(smooth_pictures, ALL))
+    errors = [float(((c.decode(c.encode(pictures)) - pictures) ** 2).mean()) for c in (exact, code)]
+    assert errors[1] == pytest.approx(errors[0], rel=0.02)
+    both = np.concatenate([smooth_pictures, smooth_pictures[:, :, ::-1]])
+    measured = energies(code, both, np.arange(96))
+    assert measured.values.sum() == pytest.approx(spectrum(code).values.sum(), rel=0.01)
+
+
+def test_the_way_of_fitting_is_chosen_by_the_number_of_pictures(smooth_pictures: np.ndarray, monkeypatch) -> None:
+    few = fit_codes(smooth_pictures, ALL, (1, 4), 64)
+    assert [few[grid].floats for grid in (1, 4)] == [64, 64]
+    torch.testing.assert_close(few[1].basis, fit_pca(smooth_pictures, ALL, 64).basis, atol=0, rtol=0)
+    monkeypatch.setattr("ear_teacher.linear.SPAN_FROM", 40)
+    many = fit_codes(smooth_pictures, ALL, (1, 2), 64)
+    assert [many[grid].floats for grid in (1, 2)] == [64, 64]
+    np.testing.assert_allclose(many[1].eigenvalues[:10], few[1].eigenvalues[:10], rtol=0.02)

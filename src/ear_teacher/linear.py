@@ -9,7 +9,7 @@ Covariances use the 1/n convention (maximum likelihood), as Tipping & Bishop 199
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,13 @@ from ear_teacher.config import UserError
 from ear_teacher.files import write_atomically
 
 _CHUNK = 64
+
+SPAN_FROM = 1500
+"""More pictures than this are coded `within_span` of small patches: an exact PCA costs memory in proportion to
+them, and time in proportion to their square."""
+
+_FINE_PATCH = 16
+_SPAN = 64  # coefficients of each small patch that span the large ones
 
 
 @dataclass(frozen=True)
@@ -175,22 +182,114 @@ def fit_klt(images: np.ndarray, rows: np.ndarray, grid: int, rank: int) -> Linea
     """
     patch = images.shape[1] // grid
     dims = 3 * patch * patch
-    total = torch.zeros(dims, dtype=torch.float64)
-    moment = torch.zeros(dims, dims, dtype=torch.float64)
+    # A patch and its mirror image fold into halves of left + right and left - right, which do not correlate.
+    half = dims // 2
+    total = torch.zeros(half, dtype=torch.float64)
+    moment = torch.zeros(2, half, half, dtype=torch.float64)
     count = 0
     for batch in batches(images, rows):
-        patches = F.unfold(batch, patch, stride=patch).transpose(1, 2).reshape(-1, dims)
-        total += patches.sum(0, dtype=torch.float64)
-        moment += (patches.T @ patches).double()
+        patches = F.unfold(batch, patch, stride=patch).transpose(1, 2).reshape(-1, dims // patch, patch)
+        left, right = patches[..., : patch // 2], patches[..., patch // 2 :].flip(-1)
+        even, odd = ((left + right) / 2**0.5).flatten(1), ((left - right) / 2**0.5).flatten(1)
+        total += even.sum(0, dtype=torch.float64)
+        moment += torch.stack([even.T @ even, odd.T @ odd]).double()
         count += len(patches)
-    mirror = torch.arange(dims).view(3, patch, patch).flip(-1).flatten()
-    mean = (total + total[mirror]) / (2 * count)
-    covariance = (moment + moment[mirror][:, mirror]) / (2 * count) - torch.outer(mean, mean)
-    eigenvalues, vectors = torch.linalg.eigh(covariance)
-    basis = vectors.flip(1)[:, :rank].T.reshape(-1, 3, patch, patch)
-    return LinearCode(
-        mean.view(3, patch, patch).float(), basis.float(), eigenvalues.flip(0).clamp(min=0).float(), grid, len(rows)
-    )
+    mean = total / count
+    moment /= count
+    moment[0] -= torch.outer(mean, mean)
+    eigenvalues, vectors = torch.linalg.eigh(moment)
+    merged = eigenvalues.flatten().clamp(min=0)
+    order = merged.argsort(descending=True, stable=True)
+    halves = vectors.transpose(1, 2).reshape(dims, 3, patch, patch // 2)[order[:rank]] / 2**0.5
+    parity = 1 - 2 * (order[:rank] // half).view(-1, 1, 1, 1)
+    basis = torch.cat([halves, halves.flip(-1) * parity], -1)
+    mean_half = mean.view(3, patch, patch // 2) / 2**0.5
+    mean_patch = torch.cat([mean_half, mean_half.flip(-1)], -1).float()
+    return LinearCode(mean_patch, basis.float().contiguous(), merged[order].float(), grid, len(rows))
+
+
+def fit_codes(images: np.ndarray, rows: np.ndarray, grids: Iterable[int], floats: int) -> dict[int, LinearCode]:
+    """The code of each grid, exact for few pictures and `within_span` for many.
+
+    Args:
+        images: uint8 (N, S, S, 3).
+        rows: which of them to fit on.
+        grids: patches along one side; 1 = PCA of whole pictures.
+        floats: size of each code; a PCA of few pictures stays shorter.
+    """
+    size = images.shape[1]
+    many = len(rows) > SPAN_FROM and size % (2 * _FINE_PATCH) == 0
+    fine = fit_klt(images, rows, size // _FINE_PATCH, _SPAN) if many else None
+    codes = {}
+    for grid in grids:
+        rank = -(-floats // grid**2)
+        if fine is not None and grid < fine.grid:
+            codes[grid] = within_span(fine, images, rows, grid, rank)
+        else:
+            codes[grid] = fit_pca(images, rows, rank) if grid == 1 else fit_klt(images, rows, grid, rank)
+    return codes
+
+
+def within_span(fine: LinearCode, images: np.ndarray, rows: np.ndarray, grid: int, rank: int) -> LinearCode:
+    """A code of large patches (or whole pictures) of many pictures, within the span of a code of small patches.
+
+    The small patches' leading coefficients stand for the picture: a twelfth of its values, with nearly all of the
+    variance of photos. The large patches' covariance is that of these coefficients, so one pass in little memory
+    does. An eigenvalue comes out too low by what its eigenvector has outside the span, never too high (Cauchy
+    interlacing).
+
+    Args:
+        fine: KLT of small patches, fitted on the same pictures.
+        images: uint8 (N, S, S, 3).
+        rows: which of them to fit on.
+        grid: large patches along one side, 1 = PCA; `fine.grid / grid` is even.
+        rank: components a patch.
+    """
+    block, components = fine.grid // grid, len(fine.basis)  # small patches along a large one
+    width = components * block**2
+    total, moment, count = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width, dtype=torch.float64), 0
+    for batch in batches(images, rows, 8 * _CHUNK):
+        codes = F.unfold(fine.encode(batch), block, stride=block).transpose(1, 2).reshape(-1, width)
+        total += codes.sum(0, dtype=torch.float64)
+        moment += codes.T @ codes
+        count += len(codes)
+    # A mirrored picture has the grid mirrored, and each coefficient with the sign of its (even or odd) basis patch.
+    places = torch.arange(width).view(components, block, block)
+    first, mirror = places[..., : block // 2].flatten(), places.flip(-1)[..., : block // 2].flatten()
+    signs = torch.einsum("kcij,kcij->k", fine.basis, fine.basis.flip(-1)).sign().double()
+    sign = signs.repeat_interleave(block**2 // 2)
+    both = torch.outer(sign, sign)
+    near = (moment[first][:, first] + both * moment[mirror][:, mirror]) / (2 * count)
+    far = (moment[first][:, mirror] * sign + moment[mirror][:, first] * sign[:, None]) / (2 * count)
+    mean = (total[first] + total[mirror] * sign) / (2**0.5 * count)
+    blocks = torch.stack([near + far - torch.outer(mean, mean), near - far])
+    eigenvalues, vectors = torch.linalg.eigh(blocks)
+    inside = eigenvalues.flatten().clamp(min=0)
+    order = inside.argsort(descending=True, stable=True)[:rank]
+    halves = vectors.transpose(1, 2).reshape(width, -1)[order] / 2**0.5
+    parity = 1 - 2 * (order // (width // 2)).view(-1, 1)
+    kept = torch.empty(len(order), width)
+    kept[:, first], kept[:, mirror] = halves.float(), (halves * sign * parity).float()
+    coefficients = torch.empty(width)
+    coefficients[first], coefficients[mirror] = (mean / 2**0.5).float(), (mean * sign / 2**0.5).float()
+    local = LinearCode(fine.mean, fine.basis, fine.eigenvalues, block, fine.samples)
+    mean_patch = local.decode(coefficients.view(1, components, block, block))[0]
+    patch = fine.mean.shape[-1]
+    pieces = kept.view(-1, components, block, block).split(_CHUNK)
+    basis = torch.cat([F.conv_transpose2d(piece, fine.basis, stride=patch) for piece in pieces])
+    # The variance outside the span is that of the small patches: together the eigenvalues sum to all of it.
+    rest = fine.eigenvalues[components:].repeat(block**2)
+    merged = torch.cat([inside.float(), rest]).sort(descending=True).values
+    return LinearCode(mean_patch, basis, merged, grid, len(rows))
+
+
+def spectrum(code: LinearCode) -> Energies:
+    """The training pictures' own energies along a code: its eigenvalues, the same for each of the g x g patches."""
+    eigenvalues = code.eigenvalues.double().numpy()
+    coded = len(code.basis)
+    values = np.repeat(eigenvalues[:coded], code.grid**2)
+    pixels = 3 * (code.mean.shape[-1] * code.grid) ** 2
+    return Energies(values, float(eigenvalues[coded:].sum()) * code.grid**2, pixels)
 
 
 def energies(code: LinearCode, images: np.ndarray, rows: np.ndarray) -> Energies:
