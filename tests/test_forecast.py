@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ear_teacher.forecast import at_kl, at_weight, posterior_variance
+from ear_teacher.forecast import at_kl, at_psnr, at_weight, floats_for, posterior_variance, scale_of, slope_of_recon
 from ear_teacher.linear import Energies
 
 spectra = st.lists(st.floats(1e-6, 1e4), min_size=1, max_size=40)
@@ -79,3 +79,47 @@ def test_a_weight_too_high_for_every_coordinate_leaves_the_mean_picture() -> Non
 def test_posterior_variance_is_theta_over_eigenvalue_and_never_above_the_prior() -> None:
     variance = posterior_variance(np.array([10.0, 1.0, 0.1]), kl_weight=0.01, pixels=100)
     np.testing.assert_allclose(variance, [0.05, 0.5, 1.0])
+
+
+@given(spectra, st.floats(15, 60))
+def test_the_inverse_finds_the_least_rate_of_a_psnr(values: list[float], psnr: float) -> None:
+    energies = energies_of(values, rest=0.01)
+    for decoding in ("sampled", "mean"):
+        point = at_psnr(energies, psnr, len(values), decoding)  # type: ignore[arg-type]
+        if point is None:
+            assert 10 * np.log10(4 * 1000 / 0.01) < psnr + 1e-6
+        else:
+            assert getattr(point, f"psnr_{decoding}") >= psnr - 1e-6
+            # The mean of no information at all may be better than asked for.
+            assert getattr(point, f"psnr_{decoding}") == pytest.approx(psnr, abs=1e-6) or point.kl < 1e-9
+
+
+def test_too_few_floats_reach_no_high_psnr() -> None:
+    energies = energies_of([8.0, 4.0, 2.0], rest=1.0)
+    assert at_psnr(energies, 40, 3) is None
+    assert floats_for(energies, 40) is None
+    assert floats_for(energies, 10 * np.log10(4 * 1000 / 3.0)) == 2
+    assert floats_for(energies, 1) == 0
+
+
+def test_a_weight_in_the_units_of_others() -> None:
+    scale = scale_of(1e-4, 3 * 128 * 128)
+    assert scale.beta_sum == pytest.approx(4.9152)
+    assert scale.beta_sum_unit == pytest.approx(1.2288)
+    assert scale.beta_half == pytest.approx(at_weight(energies_of([1.0], pixels=49152), 1e-4, 1).theta)
+    assert scale.noise**2 == pytest.approx(scale.beta_half)
+    assert scale.noise_unit == pytest.approx(scale.noise / 2)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 3.0])
+def test_the_slope_of_a_reconstruction_term_is_that_of_gaussian_errors(power: float) -> None:
+    errors = np.abs(np.random.default_rng(0).standard_normal(2_000_000))
+    squared, step = 0.01, 1e-4
+    means = [((errors * np.sqrt(d)) ** power).mean() for d in (squared - step, squared + step)]
+    assert slope_of_recon(power, squared) == pytest.approx((means[1] - means[0]) / (2 * step), rel=0.01)
+
+
+def test_bits_and_bytes() -> None:
+    point = at_weight(energies_of([8.0, 0.5]), 0.002, 10)
+    assert point.bits == pytest.approx(1.5)
+    assert point.bytes == pytest.approx(1.5 / 8)
