@@ -15,13 +15,14 @@ from tqdm import tqdm
 from ear_teacher.config import load_config
 from ear_teacher.data import PreparedData, to_uint8
 from ear_teacher.files import write_atomically
-from ear_teacher.linear import LinearCode
+from ear_teacher.linear import LinearCode, spectrum
 from ear_teacher.losses import Loss, perceptual_trunk
 from ear_teacher.models import EarVAE, new_model
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.pictures import Example, render, write_jpeg
 from ear_teacher.stage import run
 from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, run_key
+from ear_teacher.training.controller import target_start, wished_point
 from ear_teacher.training.history import Row, write_history
 from ear_teacher.training.loop import Pictures, train
 from ear_teacher.weights import load_trunk
@@ -40,17 +41,19 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = PreparedData.load(Path("data/prepared"))
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES))
-    code, backbone = None, None
-    if variant.model.warm_start == "klt":
-        code = LinearCode.load(Path("data/linear") / f"{variant.model.latent_layout}.safetensors")
+    code = LinearCode.load(Path("data/linear") / f"{variant.model.latent_layout}.safetensors")
+    code = code.truncated(variant.model.latent_dim)
+    energies = spectrum(code)
+    backbone = None
     if variant.model.encoder == "backbone":
         backbone = load_trunk(Path("data/weights") / name / "backbone.safetensors")
     model = new_model(
         variant.model,
         data.image_size,
-        kl_weight=variant.loss.kl_weight,
+        kl_weight=wished_point(variant.loss, energies, variant.model.latent_dim).kl_weight,
         seed=variant.train.seed,
-        code=code,
+        code=code if variant.model.warm_start == "klt" else None,
+        shrink=variant.loss.kl_weight is None,
         backbone=backbone,
     ).to(device)
     trunk = perceptual_trunk(variant.loss)
@@ -85,13 +88,14 @@ def main() -> None:
     inputs = [file_hash(path) for path in (Path("data/prepared/images.npy"), Path("data/prepared/index.csv"))]
     key = run_key(variant.model_dump(), inputs, torch.get_num_threads(), str(device))
     checkpoints = Path(".checkpoints") / f"{name}-{key}"
-    result = train(model, loss, pictures, variant.train, checkpoints, watch, progress)
+    kl_start = target_start(variant.loss, energies, variant.model.latent_dim)
+    result = train(model, loss, pictures, variant.train, checkpoints, watch, progress, kl_start)
 
     out = Path("models") / name
     columns = [f"step {row['step']:.0f}" for row in result.rows]
-    spectrum = pd.DataFrame(-np.sort(-result.kl_per_dim, axis=1).T, columns=columns)
-    spectrum.insert(0, "rank", range(1, len(spectrum) + 1))
-    write_atomically(plots / "kl_per_dimension.csv", spectrum.to_csv(index=False, float_format="%.4g"))
+    by_rank = pd.DataFrame(-np.sort(-result.kl_per_dim, axis=1).T, columns=columns)
+    by_rank.insert(0, "rank", range(1, len(by_rank) + 1))
+    write_atomically(plots / "kl_per_dimension.csv", by_rank.to_csv(index=False, float_format="%.4g"))
     model = model.cpu()
     model.load_state_dict(result.last)
     model.save(out / "last")

@@ -6,9 +6,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ear_teacher.config import (
     Config,
+    LossConfig,
     ModelConfig,
     SplitConfig,
     SyntheticConfig,
@@ -60,6 +62,10 @@ def test_any_weight_survives_being_written_as_text(value: float) -> None:
         ("loss.kl_weight", float("inf"), "loss.kl_weight"),
         ("loss.kl_weight", True, "loss.kl_weight = True"),
         ("loss.kl_weight", None, "loss.kl_weight = None"),
+        ("loss.kl_target", 10, "set loss.kl_weight=null as well"),
+        ("loss.psnr_target", 28, "set loss.kl_weight=null as well"),
+        ("loss.kl_target", 0, "loss.kl_target = 0"),
+        ("forecast.kl_range", [15, 5], "two rising numbers"),
         ("loss.kl_weight", -1e-5, "greater than or equal to 0"),
         ("loss.kl_wieght", 1e-5, "unknown key loss.kl_wieght"),
         ("loss.recon", "l3", "'mse' or 'l1'"),
@@ -141,6 +147,17 @@ def test_v1_is_v0_plus_exactly_the_five_fixes() -> None:
         "loss.ssim_weight": (0.1, 0.3),
         "loss.kl_weight": (1e-4, 1e-5),
     }
+
+
+def test_a_target_stands_in_for_the_weight() -> None:
+    params = shipped()
+    params["loss"] |= {"kl_weight": None, "kl_target": "1e1"}
+    assert parse_config(params).loss.kl_target == 10.0
+    assert LossConfig(psnr_target=28.0).kl_weight is None
+    with pytest.raises(ValidationError, match="exclude one another"):
+        LossConfig(kl_target=10.0, psnr_target=28.0)
+    with pytest.raises(ValidationError, match="kl_warmup_epochs"):
+        LossConfig(kl_target=10.0, kl_warmup_epochs=2.0)
 
 
 def test_the_three_variants_see_the_same_number_of_pictures() -> None:

@@ -216,7 +216,41 @@ class LossConfig(Section):
     ms_ssim_weight: Weight = 0.0
     edge_weight: Weight = 0.0
     frequency_weight: Weight = 0.0
-    kl_weight: Weight = 1e-6
+    kl_weight: Weight | None = 1e-6
+    """Weight of the KL; null where `kl_target` or `psnr_target` asks for a result instead."""
+    kl_target: Annotated[float, _numeric, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    """Wished KL in nats, mean over the training pictures: the weight that gives it is found during the run."""
+    psnr_target: Annotated[float, _numeric, Field(gt=5, le=60, allow_inf_nan=False)] | None = None
+    """Wished PSNR in dB of a sampled code, mean over the training pictures."""
+    kl_free_bits: Annotated[float, _numeric, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
+    """Bits each latent dimension may carry at no cost (Kingma et al. 2016, arXiv 1606.04934)."""
+    kl_warmup_epochs: Annotated[float, _numeric, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
+    """Epochs over which `kl_weight` rises from 0."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_target_replaces_the_default_weight(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "kl_weight" in data:
+            return data
+        wished = any(data.get(key) is not None for key in ("kl_target", "psnr_target"))
+        return {**data, "kl_weight": None} if wished else data
+
+    @model_validator(mode="after")
+    def _one_wish(self) -> LossConfig:
+        wishes = {key: getattr(self, key) for key in ("kl_weight", "kl_target", "psnr_target")}
+        given = [key for key, value in wishes.items() if value is not None]
+        if not given:
+            raise ValueError(
+                "loss.kl_weight = None leaves the KL without a weight: give a number, or loss.kl_target or "
+                "loss.psnr_target"
+            )
+        if len(given) > 1:
+            named = " and ".join(f"loss.{key} = {wishes[key]:g}" for key in given)
+            rest = " and ".join(f"loss.{key}=null" for key in given[:-1])
+            raise ValueError(f"{named} exclude one another: set {rest} as well to go by loss.{given[-1]}")
+        if self.kl_warmup_epochs and self.kl_weight is None:
+            raise ValueError(f"loss.kl_warmup_epochs works with loss.kl_weight only: set it to 0 for loss.{given[0]}")
+        return self
 
 
 class TrainConfig(Section):
@@ -264,6 +298,40 @@ class TrainConfig(Section):
         return self.steps * self.batch_size * self.accumulation
 
 
+class ForecastConfig(Section):
+    """The forecast before training (stage `forecast`)."""
+
+    kl_weights: tuple[Annotated[float, _numeric, Field(gt=0, le=1, allow_inf_nan=False)], ...] = (
+        1e-3,
+        1e-4,
+        1e-5,
+        1e-6,
+        1e-7,
+    )
+    """Weights of the table, each for the latent size of every variant."""
+    kl_range: tuple[Number, Number] = (5.0, 15.0)
+    """Nats: the KL the author wished for."""
+    psnr_range: tuple[Number, Number] = (27.0, 30.0)
+    """dB: the PSNR the author wished for, with that KL."""
+    pictures: Annotated[int, Field(ge=8, le=1000)] = 48
+    """Training pictures on which each variant's own loss is measured along the forecast."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()} if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ForecastConfig:
+        for key in ("kl_range", "psnr_range"):
+            low, high = getattr(self, key)
+            if not 0 < low <= high:
+                raise ValueError(f"forecast.{key} = [{low:g}, {high:g}] must be two rising numbers above 0")
+        if not self.kl_weights:
+            raise ValueError("forecast.kl_weights must name at least one weight")
+        return self
+
+
 class EvaluateConfig(Section):
     """The measurement on the test split."""
 
@@ -301,6 +369,7 @@ class Config(Section):
     data: DataConfig = DataConfig()
     weights: WeightsConfig = WeightsConfig()
     linear: LinearConfig = LinearConfig()
+    forecast: ForecastConfig = ForecastConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()

@@ -9,6 +9,8 @@ and distortion depend on that scale. SSIM and MS-SSIM are computed on [0, 1].
 
 from __future__ import annotations
 
+import math
+
 import torch
 from pytorch_msssim import ssim
 from torch import Tensor, nn
@@ -132,9 +134,11 @@ class Loss(nn.Module):
         super().__init__()
         self.config = config
         self.weights: dict[str, float] = {
-            name: value for name, key in WEIGHT_OF_TERM.items() if (value := float(getattr(config, key))) > 0
+            name: value for name, key in WEIGHT_OF_TERM.items() if (value := getattr(config, key) or 0.0) > 0
         }
         """Weight of every term that is computed: weighted = weights[name] * raw[name]."""
+        if config.kl_weight is None:
+            self.weights["kl"] = 0.0  # a target sets it before each step
         if not set(self.weights) - {"kl"}:
             raise UserError(
                 "loss: every weight of a reconstruction term is 0, so nothing would be learned; "
@@ -179,6 +183,9 @@ class Loss(nn.Module):
 
     def _term(self, name: str, recon: Tensor, target: Tensor, kl_per_dim: Tensor) -> Tensor:
         if name == "kl":
+            if self.config.kl_free_bits > 0:
+                # Below the floor a dimension has no slope, so it is not pressed out of use.
+                return kl_per_dim.flatten(1).mean(0).clamp_min(self.config.kl_free_bits * math.log(2)).sum()
             return kl_per_dim.flatten(1).sum(dim=1).mean()
         if name == "ssim":
             return 1 - ssim(recon, target, data_range=1.0)
@@ -217,5 +224,14 @@ def describe(config: LossConfig) -> str:
         *(["dark pixels left out"] if config.ignore_dark else []),
     ]
     names = {"recon": pixel + (f" ({', '.join(details)})" if details else ""), "perceptual": config.perceptual}
-    active = [(names.get(term, term), getattr(config, key)) for term, key in WEIGHT_OF_TERM.items()]
-    return " + ".join(f"{weight:g} {name}" for name, weight in active if weight > 0)
+    active = [(names.get(term, term), getattr(config, key) or 0.0) for term, key in WEIGHT_OF_TERM.items()]
+    terms = [f"{weight:g} {name}" for name, weight in active if weight > 0]
+    if config.kl_target is not None:
+        terms.append(f"kl held at {config.kl_target:g} nats")
+    if config.psnr_target is not None:
+        terms.append(f"kl as low as {config.psnr_target:g} dB of a sampled code allow")
+    if config.kl_free_bits:
+        terms[-1] += f" ({config.kl_free_bits:g} free bits a dimension)"
+    if config.kl_warmup_epochs:
+        terms[-1] += f" (rising over {config.kl_warmup_epochs:g} epochs)"
+    return " + ".join(terms)

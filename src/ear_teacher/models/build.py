@@ -17,6 +17,7 @@ def new_model(
     kl_weight: float,
     seed: int,
     code: LinearCode | None = None,
+    shrink: bool = False,
     backbone: dict[str, Tensor] | None = None,
 ) -> EarVAE:
     """Build a model ready to train.
@@ -27,6 +28,7 @@ def new_model(
         kl_weight: w of the loss; sets the starting posterior variance of a warm start.
         seed: of the random weights.
         code: the linear code of `config.latent_layout`, needed for `warm_start: klt`.
+        shrink: whether a warm start is the optimum of a rate-limited code (`EarVAE.warm_start`).
         backbone: pretrained tensors, needed for `encoder: backbone`.
 
     Raises:
@@ -36,7 +38,7 @@ def new_model(
     model = EarVAE(config, image_size)
     if config.warm_start == "klt":
         assert code is not None
-        model.warm_start(code, kl_weight)
+        model.warm_start(code, kl_weight, shrink)
     if config.encoder == "backbone":
         assert backbone is not None
         model.load_backbone(backbone)

@@ -92,10 +92,12 @@ class EarVAE(nn.Module):
         return [p for p in self.encoder.backbone.parameters() if p.requires_grad]
 
     @torch.no_grad()
-    def warm_start(self, code: LinearCode, kl_weight: float) -> None:
-        """Set step 0 to a linear code: mean decoding equals it exactly, the posterior variance is the forecast's.
+    def warm_start(self, code: LinearCode, kl_weight: float, shrink: bool = False) -> None:
+        """Set step 0 to a linear code; the posterior variance is the forecast's for the weight.
 
-        Codes are whitened (unit variance), so the prior fits from the first step.
+        Codes are whitened, so the prior fits from the first step. Mean decoding equals the linear code exactly,
+        unless `shrink`: then mean and decoder shrink with the noise, and step 0 is the forecast's optimum, whose
+        KL counts the coordinates above the noise only. Rate-limited runs start there.
 
         Raises:
             UserError: the code's shape is not the model's.
@@ -111,12 +113,13 @@ class EarVAE(nn.Module):
         basis = code.basis[: self.config.channels]
         variances = code.eigenvalues[: self.config.channels].clamp(min=1e-8)
         deviation = variances.sqrt().view(-1, 1, 1, 1)
-        encoder.linear.weight.copy_(basis / deviation)
-        assert encoder.linear.bias is not None
-        encoder.linear.bias.copy_(-(basis / deviation * code.mean).sum((1, 2, 3)))
-        decoder.linear.weight.copy_(basis * deviation)
-        decoder.mean_patch.copy_(code.mean)
         variance = posterior_variance(variances.numpy(), max(kl_weight, 1e-9), 3 * self.image_size**2)
+        gain = torch.from_numpy(np.sqrt(1 - variance)).float().view(-1, 1, 1, 1) if shrink else torch.tensor(1.0)
+        encoder.linear.weight.copy_(gain * basis / deviation)
+        assert encoder.linear.bias is not None
+        encoder.linear.bias.copy_(-(gain * basis / deviation * code.mean).sum((1, 2, 3)))
+        decoder.linear.weight.copy_(gain * basis * deviation)
+        decoder.mean_patch.copy_(code.mean)
         assert encoder.out.bias is not None
         encoder.out.bias[self.config.channels :] = torch.from_numpy(np.log(variance)).float()
 

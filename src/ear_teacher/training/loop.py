@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from ear_teacher.config import TrainConfig, UserError
 from ear_teacher.losses import Loss
 from ear_teacher.models import EarVAE
 from ear_teacher.training.checkpoints import load_checkpoint, save_checkpoint
+from ear_teacher.training.controller import KLControl
 from ear_teacher.training.history import Row
 
 Progress = Callable[[range, int], Iterable[int]]
@@ -79,6 +81,7 @@ def train(
     checkpoints: Path,
     watch: Watcher = lambda rows, model: None,
     progress: Progress = lambda steps, total: steps,
+    kl_start: float | None = None,
 ) -> Result:
     """Train a model, validating at step 0, every `validate_every` steps and at the end.
 
@@ -90,6 +93,7 @@ def train(
         checkpoints: folder of this run's checkpoints; the newest whole one is continued.
         watch: called after each validation.
         progress: wraps the steps, for a progress bar.
+        kl_start: weight of the KL to start from where `loss` holds a target (`controller.target_start`).
 
     Raises:
         UserError: the loss or a gradient became NaN or infinite; the message names the term and the step.
@@ -101,6 +105,7 @@ def train(
     kept = copy.deepcopy(model) if config.ema else model  # what is validated and kept
     rows: list[Row] = []
     kl_rows: list[list[float]] = []
+    control = KLControl(loss.config, kl_start, len(pictures.train) / (config.batch_size * config.accumulation))
     best: dict[str, Any] = {"score": math.inf, "step": 0, "weights": {}}
     sums: dict[str, float] = {}
     start = 0
@@ -110,17 +115,21 @@ def train(
         model.load_state_dict(state["model"])
         kept.load_state_dict(state["kept"])
         optimiser.load_state_dict(state["optimiser"])
+        control.load_state_dict(state["control"])
         rows, kl_rows, best, start = state["rows"], state["kl_rows"], state["best"], state["step"]
     else:
+        _weigh_kl(loss, control.final)
         measured, kl_per_dim = _validate(kept, loss, pictures, config)
-        rows.append(_row(0, config, len(pictures.train)) | measured)
+        rows.append(_row(0, config, len(pictures.train)) | {"kl_weight": control.final} | measured)
         kl_rows.append(kl_per_dim)
-        best = _better(best, rows[-1], config, kept)
+        best = _better(best, rows[-1], config, kept, control.seeks)
         watch(rows, kept)
 
     for step in progress(range(start, config.steps), config.steps):
         for group in optimiser.param_groups:
             group["lr"] = group["scale"] * config.lr * schedule(step, config)
+        _weigh_kl(loss, control.weight(step))
+        kls, log_errors = [], []
         model.train()
         optimiser.zero_grad(set_to_none=True)
         for part in range(config.accumulation):
@@ -130,18 +139,24 @@ def train(
             posterior = model.encode(given)
             noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
             recon = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise)
-            total, raw = loss(recon, target, posterior.kl())
+            kl = posterior.kl()
+            total, raw = loss(recon, target, kl)
             (total / config.accumulation).backward()
             for name, value in {"loss": total, **raw}.items():
                 number = float(value.detach())
                 if not math.isfinite(number):
                     raise UserError(_diverged(f"the {name} term is {number}", step, config))
                 sums[name] = sums.get(name, 0.0) + number / config.accumulation
+            kls.append(float(kl.detach().sum(1).mean()))
+            log_errors.append(float(_log_error(recon.detach(), target).mean()))
         norm = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
         if not math.isfinite(norm):
             raise UserError(_diverged(f"the gradient's norm is {norm}", step, config))
         sums["grad_norm"] = sums.get("grad_norm", 0.0) + norm
         optimiser.step()
+        control.observe(fmean(kls), math.exp(fmean(log_errors)), schedule(step, config))
+        sums["kl_nats"] = sums.get("kl_nats", 0.0) + fmean(kls)
+        sums["psnr"] = sums.get("psnr", 0.0) - fmean(log_errors) * 10 / math.log(10)
         if config.ema:
             _average(kept, model, min(config.ema, (step + 1) / (step + 10)))
 
@@ -151,11 +166,13 @@ def train(
             means = {name: value / since for name, value in sums.items()}
             sums = {}
             trained = {"train/loss": means["loss"], "train/grad_norm": means["grad_norm"]}
+            trained |= {"train/kl": means["kl_nats"], "train/psnr_sampled": means["psnr"]}
             trained |= _terms("train", means, loss)
+            _weigh_kl(loss, control.final)
             measured, kl_per_dim = _validate(kept, loss, pictures, config)
-            rows.append(_row(done, config, len(pictures.train)) | trained | measured)
+            rows.append(_row(done, config, len(pictures.train)) | {"kl_weight": control.final} | trained | measured)
             kl_rows.append(kl_per_dim)
-            best = _better(best, rows[-1], config, kept)
+            best = _better(best, rows[-1], config, kept, control.seeks)
             save_checkpoint(
                 checkpoints,
                 done,
@@ -163,6 +180,7 @@ def train(
                     "model": model.state_dict(),
                     "kept": kept.state_dict(),
                     "optimiser": optimiser.state_dict(),
+                    "control": control.state_dict(),
                     "rows": rows,
                     "kl_rows": kl_rows,
                     "best": best,
@@ -256,14 +274,28 @@ def _terms(split: str, means: dict[str, float], loss: Loss) -> Row:
     return raw | {f"{split}/weighted/{name}": weight * means[name] for name, weight in loss.weights.items()}
 
 
-def _better(best: dict[str, Any], row: Row, config: TrainConfig, model: EarVAE) -> dict[str, Any]:
-    """The best checkpoint so far; step 0 is a candidate like any other."""
+def _weigh_kl(loss: Loss, weight: float) -> None:
+    """Set the weight of the KL, where the loss has that term."""
+    if "kl" in loss.weights:
+        loss.weights["kl"] = weight
+
+
+def _log_error(recon: Tensor, target: Tensor) -> Tensor:
+    """(N,) natural logarithm of each picture's mean squared error, clamped as the PSNR's is."""
+    return ((recon.clamp(0, 1) - target) ** 2).flatten(1).mean(1).clamp(min=1e-10).log()
+
+
+def _better(best: dict[str, Any], row: Row, config: TrainConfig, model: EarVAE, seeks: bool) -> dict[str, Any]:
+    """The best checkpoint so far; step 0 is a candidate like any other.
+
+    A run that seeks a target keeps its last: the weight changes on the way, and only the end has what was wished for.
+    """
     score = {
         "loss": row["val/loss"],
         "psnr": -row["val/psnr"],
         "lpips": row.get("val/raw/perceptual", row["val/loss"]),
         "last": -row["step"],
-    }[config.select]
+    }["last" if seeks else config.select]
     if score >= best["score"]:
         return best
     weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
