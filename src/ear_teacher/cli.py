@@ -51,7 +51,9 @@ def _add_synthesize(commands: argparse._SubParsersAction[argparse.ArgumentParser
         default="image",
         help="skin, hair and marks drawn once for each person, or anew for each picture (default)",
     )
-    parser.add_argument("--occluders", type=float, default=0.1, help="share with earring, lock of hair or glasses (default 0.1)")
+    parser.add_argument(
+        "--occluders", type=float, default=0.1, help="share with earring, lock of hair or glasses (default 0.1)"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes (default: one for each core)")
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.set_defaults(command=_synthesize)
