@@ -10,6 +10,7 @@ import pandas as pd
 
 from ear_teacher.comparison import compare, split_linear, to_markdown
 from ear_teacher.config import VARIANTS, load_config
+from ear_teacher.expectations import stand_ins
 from ear_teacher.files import write_atomically
 from ear_teacher.losses import describe
 from ear_teacher.stage import run
@@ -25,6 +26,8 @@ def main() -> None:
         measured = json.loads(Path(f"metrics/{name}.json").read_text())
         variant = config.variant(name)
         losses[name] = f"{describe(variant.loss)}; {variant.model.describe()}"
+        if name != "current" and (difference := stand_ins(variant.model, variant.loss)):
+            losses[name] += f" ({difference}: the perceptual fix is judged under this loss)"
         summaries[name] = {
             "recon": float(histories[name]["val/raw/recon"].iloc[-1]),
             "floats of the code": measured["floats"],

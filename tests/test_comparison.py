@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ear_teacher.comparison import compare, split_linear, to_markdown
-from ear_teacher.config import UserError
-from ear_teacher.expectations import EXPECTATIONS, Convergence, convergence, judge
+from ear_teacher.config import UserError, load_config
+from ear_teacher.expectations import EXPECTATIONS, Convergence, convergence, judge, stand_ins
 
 
 def table(psnr: float, kl: float, seed: int = 0, people: int = 10, photos: int = 6) -> pd.DataFrame:
@@ -151,3 +152,12 @@ def test_the_page_is_a_table_with_every_column_and_the_result_is_json(result: di
     assert "| PSNR, dB (\"before vs after\") | 19-22 | 27-30 |" in text  # fmt: skip
     assert "- v1: still improving at the end of 4 epochs" in text
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_a_baseline_that_is_not_as_its_author_ran_it_says_so() -> None:
+    config = load_config(Path(__file__).parents[1] / "params.yaml")
+    text = stand_ins(config.v0.model, config.v0.loss)
+    assert "tf_efficientnet_lite0 for their vit_small_patch14_dinov2" in text
+    assert "perceptual lpips_alex for their vgg_l1" in text
+    theirs = config.v0.model.model_copy(update={"backbone": "vit_small_patch14_dinov2.lvd142m", "width": 512})
+    assert stand_ins(theirs, config.v0.loss.model_copy(update={"perceptual": "vgg_l1"})) == ""

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from ear_teacher.config import LossConfig, ModelConfig
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -41,6 +43,20 @@ EXPECTATIONS = {
     "convergence": Expectation("convergence, epochs", "convergence", 30, 60, "epochs", "200+", 1),
 }  # fmt: skip
 """The author's expectations of v1, row by row. PSNR stands in two of their tables with two ranges."""
+
+
+AUTHOR = {"backbone": "vit_small_patch14_dinov2.lvd142m", "width": 512, "perceptual": "vgg_l1"}
+"""What the author's v0 and v1 stood on."""
+
+
+def stand_ins(model: ModelConfig, loss: LossConfig) -> str:
+    """In words, where a baseline is not as its author ran it; empty where it is.
+
+    A perceptual fix that was trained under another loss is judged under that loss, and the reader has to know.
+    """
+    ours = {"backbone": model.backbone, "width": model.width, "perceptual": loss.perceptual}
+    changed = [f"{key} {ours[key]} for their {theirs}" for key, theirs in AUTHOR.items() if ours[key] != theirs]
+    return f"stands in for the author's: {', '.join(changed)}" if changed else ""
 
 
 @dataclass(frozen=True)
