@@ -119,7 +119,7 @@ def at_weight(energies: Energies, kl_weight: float, latent_dim: int) -> Point:
 def at_kl(energies: Energies, kl: float, latent_dim: int) -> Point:
     """The optimum whose rate is `kl` nats per image, by bisection on the logarithm of the weight."""
     top = max(float(np.max(energies.values)), 1e-12)
-    low, high = np.log(top) - 2 * kl - 60, np.log(top)
+    low, high = max(np.log(top) - 2 * kl - 60, -700.0), np.log(top)  # exp(-700) is still above 0
     for _ in range(200):
         middle = (low + high) / 2
         if at_weight(energies, 2 * np.exp(middle) / energies.pixels, latent_dim).kl > kl:
