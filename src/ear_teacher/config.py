@@ -57,7 +57,7 @@ class SyntheticConfig(Section):
     appearance: Literal["person", "image"] = "image"
     """Whether skin, hair and marks belong to the person or are drawn anew for each image."""
     occluder_fraction: Share = 0.1
-    """Share of images with an earring, a strand of hair or a cap over part of the ear."""
+    """Share of images with an earring, a lock of hair or glasses over part of the ear."""
 
 
 class SplitConfig(Section):
