@@ -30,7 +30,7 @@ class TransposedDecoder(nn.Module):
         layers: list[nn.Module] = []
         now = width
         for _ in range(round(math.log2(image_size / start))):
-            following = max(now // 2, 16)
+            following = max(now // 2, 8)
             layers += [norm_act(now), nn.ConvTranspose2d(now, following, 4, stride=2, padding=1), ResBlock(following)]
             now = following
         self.body = nn.Sequential(*layers, norm_act(now), nn.Conv2d(now, 3, 3, padding=1), nn.Tanh())
