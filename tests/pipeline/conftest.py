@@ -45,7 +45,7 @@ class Project:
     def run(self, *command: str, fails: bool = False) -> str:
         """Run a command; its output, or an assertion error that shows it."""
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=280
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=1200
         )
         output = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, f"{' '.join(command)} ended with {done.returncode}:\n{output[-3000:]}"

@@ -10,7 +10,7 @@ import pytest
 from ear_teacher.models import EarVAE
 from tests.pipeline.conftest import Project
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1500)
 
 
 def digest(folder: Path) -> dict[str, str]:
