@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock clean
+.PHONY: help run test lint realism photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,14 @@ lint: $(READY) ## ruff, mypy and the one-way imports
 	ruff format --check .
 	mypy
 	PYTHONPATH=src lint-imports
+
+realism: photos $(READY) ## synthetic ears against photos of yours: make realism PHOTOS=<EarVN1.0 folder>
+	dvc repro weights@perceptual weights@v0
+	PYTHONPATH=src python studies/realism/measure.py --photos "$(PHOTOS)" --trunk data/weights/v0/backbone.safetensors
+	PYTHONPATH=src python studies/realism/mix.py --photos "$(PHOTOS)" --trunks data/weights/perceptual
+
+photos:
+	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: make realism PHOTOS=<folder>."; exit 1; }
 
 lock: ## pin the newest versions that pyproject.toml admits (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 \
