@@ -6,6 +6,7 @@ A command reads its arguments, calls the library and writes what it returns; it 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from ear_teacher.config import SyntheticConfig, UserError
+from ear_teacher.files import write_atomically
 from ear_teacher.stage import run
 
 
@@ -29,8 +31,53 @@ def _parser() -> argparse.ArgumentParser:
         prog="ear-teacher", description="Forecast, train and diagnose image VAEs on ear photos."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_forecast(commands)
     _add_synthesize(commands)
     return parser
+
+
+def _add_forecast(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "forecast",
+        help="say before training what a KL weight and a code size can give on your pictures",
+        description="Rate and distortion of the best linear-Gaussian VAE on your pictures; needs no model and no GPU.",
+        epilog="example: ear-teacher forecast --images photos --latent-dim 512,1024 --kl-weight 1e-4,1e-5",
+    )
+    parser.add_argument("--images", type=Path, required=True, help="folder of pictures, or an .npy file")
+    parser.add_argument("--image-size", type=int, default=128, help="side in pixels (default 128)")
+    parser.add_argument("--latent-dim", default="512,1024", help="floats of the code (default 512,1024)")
+    parser.add_argument("--kl-weight", default="1e-3,1e-4,1e-5,1e-6,1e-7", help="weights (default 1e-3 to 1e-7)")
+    parser.add_argument("--npy-range", default="auto", help="values of a float array: 0..1, 0..255 or -1..1")
+    parser.add_argument("--out", type=Path, help="file for the forecast as JSON")
+    parser.set_defaults(command=_forecast)
+
+
+def _forecast(chosen: argparse.Namespace) -> None:
+    from ear_teacher.forecast_report import forecast_pictures, table
+    from ear_teacher.photos import read_bare
+
+    sizes = [int(size) for size in _numbers(chosen.latent_dim, "--latent-dim", whole=True)]
+    weights = _numbers(chosen.kl_weight, "--kl-weight")
+    with read_bare(chosen.images, chosen.image_size, chosen.npy_range) as (images, skipped):
+        content = forecast_pictures(images, sizes, weights)
+    if chosen.out:
+        write_atomically(chosen.out, json.dumps(content, indent=2) + "\n")
+    print(f"{content['pictures']} pictures of {content['image_size']} px, forecast for {content['held_out']} held out.")
+    for reason, count in skipped.most_common():
+        print(f"Left out: {count} ({reason}).")
+    print(f"\n{table(content)}", end="")
+
+
+def _numbers(text: str, option: str, whole: bool = False) -> list[float]:
+    """Comma-separated numbers above 0."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 < n < 1e6 and (not whole or n == int(n)) for n in numbers):
+        kind = "whole numbers" if whole else "numbers"
+        raise UserError(f"{option} {text} is not allowed: give {kind} above 0, with commas between them.")
+    return numbers
 
 
 def _add_synthesize(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
