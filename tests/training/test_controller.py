@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.training.test_loop import assert_same
 
 from ear_teacher.config import LossConfig, ModelConfig, TrainConfig
 from ear_teacher.linear import LinearCode, fit_klt, spectrum
@@ -14,6 +13,7 @@ from ear_teacher.losses import Loss
 from ear_teacher.models import new_model
 from ear_teacher.training.controller import KLControl, target_start, wished_point
 from ear_teacher.training.loop import Pictures, Result, train
+from tests.training.test_loop import assert_same
 
 MODEL = ModelConfig(latent_dim=128, latent_layout="4x4", width=8)
 TRAIN = TrainConfig(steps=160, batch_size=8, validate_every=10, lr=3e-3, linear_lr_scale=0, milestones=(), threads=1)
