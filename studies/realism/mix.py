@@ -148,7 +148,7 @@ def study(arguments: argparse.Namespace, work: Path) -> dict[str, object]:
         "seeds": len(arguments.seeds),
         "photos": len(test),
         "people": int(people.nunique()),
-        "models": summary(models, people),
+        "models": summary(models, people) if arguments.seeds else {},
         "linear_codes": summary(lines, people),
     }
 
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--trunks", type=Path, required=True, help="folder that holds alexnet.safetensors")
     parser.add_argument("--work", type=Path, help="default: a temporary folder that is deleted at the end")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2], help="none: the linear codes only")
     parser.add_argument("--steps", type=int, default=0, help="default: as params.yaml says")
     parser.add_argument("--threads", type=int, default=0, help="default: all cores")
     arguments = parser.parse_args()
