@@ -61,9 +61,9 @@ def test_a_squared_error_is_equivalent_to_itself(code: LinearCode, both: torch.T
     along = errors_along(code, energies, both, {"mse": Loss(LossConfig(recon="mse", kl_weight=weight))}, levels=60)
     theta, error = along["theta"].to_numpy(), along["mse"].to_numpy()
     found = equivalent_weight(theta, error, energies, code.floats, weight)
-    assert found.kl == pytest.approx(at_weight(energies, weight, code.floats).kl, rel=0.03)
+    assert found.kl == pytest.approx(at_weight(energies, weight, code.floats).kl, rel=0.1)
     summed = equivalent_weight(theta, 3 * error, energies, code.floats, weight)
-    assert summed.kl == pytest.approx(at_weight(energies, weight / 3, code.floats).kl, rel=0.03)
+    assert summed.kl == pytest.approx(at_weight(energies, weight / 3, code.floats).kl, rel=0.1)
 
 
 def test_beside_an_absolute_error_the_same_weight_asks_for_more_information(code: LinearCode, both) -> None:

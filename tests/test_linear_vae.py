@@ -21,7 +21,7 @@ def test_a_linear_vae_trained_by_gradient_descent_has_the_kl_and_psnr_of_the_for
     centred = centred @ span.T @ turn
     variances = torch.linalg.eigvalsh(centred.T @ centred / 48).clamp(min=0).numpy()
     forecast = at_weight(Energies(variances, 0.0, 3072), weight, 8)
-    measured = train_linear_vae(centred, 3072, weight, latent_dim=8, steps=5000)
+    measured = train_linear_vae(centred, 3072, weight, latent_dim=8, steps=5000 if weight < 1e-6 else 2500)
     assert measured.kl == pytest.approx(forecast.kl, rel=0.03)
     assert measured.psnr_sampled == pytest.approx(forecast.psnr_sampled, abs=0.1)
     assert measured.psnr_mean == pytest.approx(forecast.psnr_mean, abs=0.1)
