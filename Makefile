@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint realism photos lock clean
+.PHONY: help run test lint realism forecast photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,12 @@ realism: photos $(READY) ## synthetic ears against photos of yours: make realism
 	PYTHONPATH=src python studies/realism/measure.py --photos "$(PHOTOS)" --trunk data/weights/v0/backbone.safetensors
 	PYTHONPATH=src python studies/realism/mix.py --photos "$(PHOTOS)" --trunks data/weights/perceptual
 
+forecast: photos $(READY) ## predicted against measured KL and PSNR: make forecast PHOTOS=<EarVN1.0 folder>
+	dvc repro weights@perceptual
+	PYTHONPATH=src python studies/forecast/measure.py --photos "$(PHOTOS)" --trunks data/weights/perceptual
+
 photos:
-	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: make realism PHOTOS=<folder>."; exit 1; }
+	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: 'make $(firstword $(MAKECMDGOALS)) PHOTOS=<folder>'."; exit 1; }
 
 lock: ## pin the newest versions that pyproject.toml admits (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 \
