@@ -131,8 +131,8 @@ def page(rows: pd.DataFrame) -> str:
         f"EarVN1.0 photos at 128 px, test people (375 photos of 15 people no model saw); a 4x4 model of width {WIDTH}, "
         f"{STEPS} steps of {BATCH} pictures. KL in nats; PSNR in dB of a sampled code and of the "
         "mean squared error, as the forecast has it. *At equal KL* is the measured PSNR less the forecast's at the "
-        "measured KL. A warm start begins at the forecast's own optimum, so a row says where so many steps lead away from "
-        "it, not that training finds it. Repeat it with `make forecast PHOTOS=<EarVN1.0 folder>`. "
+        "measured KL. A warm start begins at the forecast's own optimum, so a row says where so many steps lead away "
+        "from it, not that training finds it. Repeat it with `make forecast PHOTOS=<EarVN1.0 folder>`. "
         f"{len(rows)} of {2 * len(SIZES) * len(WEIGHTS)} runs of the warm start have been made.",
         "",
     ]
