@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint realism forecast photos lock clean
+.PHONY: help run test lint realism forecast five_fixes photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ realism: photos $(READY) ## synthetic ears against photos of yours: make realism
 forecast: photos $(READY) ## predicted against measured KL and PSNR: make forecast PHOTOS=<EarVN1.0 folder>
 	dvc repro weights@perceptual
 	PYTHONPATH=src python studies/forecast/measure.py --photos "$(PHOTOS)" --trunks data/weights/perceptual
+
+five_fixes: photos $(READY) ## the author's fixes one by one: make five_fixes PHOTOS=<EarVN1.0 folder>
+	dvc repro weights@perceptual weights@v0
+	PYTHONPATH=src python studies/five_fixes/run.py --photos "$(PHOTOS)" --weights data/weights
 
 photos:
 	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: 'make $(firstword $(MAKECMDGOALS)) PHOTOS=<folder>'."; exit 1; }
