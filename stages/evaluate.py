@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ear_teacher.config import LAYOUT_GRID, load_config
 from ear_teacher.data import PreparedData, to_tensor
 from ear_teacher.evaluation import (
+    best_linear,
     codes_of_size,
     equal_floats,
     equal_rate,
@@ -68,8 +69,8 @@ def main() -> None:
             "equal_rate": equal_rate(fitted, data.images, rows, metrics["kl"]["mean"], floats),
         },
     }
-    best_linear = metrics["zero_line"]["equal_floats"]["psnr"]["code"]
-    per_image = index[["file", "person", "grey"]].join(table).join(tables[best_linear].add_prefix("linear_"))
+    linear = best_linear(tables, metrics["zero_line"]["equal_floats"]).add_prefix("linear_")
+    per_image = index[["file", "person", "grey"]].join(table).join(linear)
     write_atomically(Path("metrics") / f"{name}.json", json.dumps(metrics, indent=2) + "\n")
     write_atomically(Path("metrics/per_image") / f"{name}.csv", per_image.to_csv(index=False, float_format="%.6g"))
 

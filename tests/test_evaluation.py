@@ -11,6 +11,7 @@ from torch import Tensor
 from ear_teacher import forecast
 from ear_teacher.config import ModelConfig
 from ear_teacher.evaluation import (
+    best_linear,
     codes_of_size,
     equal_floats,
     equal_rate,
@@ -65,6 +66,16 @@ def test_the_equal_floats_line_takes_each_metrics_best_code(codes, batches) -> N
         assert line[metric]["value"] == pytest.approx(pick(table[metric].mean() for table in tables.values()))
         assert tables[line[metric]["code"]][metric].mean() == pytest.approx(line[metric]["value"])
     assert line["floats"] == {"pca": 64, "klt_4x4": 64, "klt_8x8": 64}
+
+
+def test_the_linear_columns_average_to_the_equal_floats_line(codes, batches) -> None:
+    sized = codes_of_size(codes, 64)
+    tables = measure(batches, {name: code.reconstruct for name, code in sized.items()}, Nets())
+    tables["pca"] = tables["pca"].assign(psnr=99.0, ssim=0.0)
+    line = equal_floats(tables, sized)
+    columns = best_linear(tables, line)
+    assert columns["psnr"].mean() == 99.0
+    assert columns["ssim"].mean() == pytest.approx(line["ssim"]["value"]) != 0.0
 
 
 def test_codes_whose_patches_cannot_share_the_floats_are_left_out_and_a_short_pca_says_so(

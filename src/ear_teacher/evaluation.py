@@ -103,6 +103,16 @@ def equal_floats(tables: Mapping[str, pd.DataFrame], codes: Mapping[str, LinearC
     return result
 
 
+def best_linear(tables: Mapping[str, pd.DataFrame], line: Mapping[str, Any]) -> pd.DataFrame:
+    """Per picture, each metric of the code that is best in it: columns of several codes side by side.
+
+    Args:
+        tables: per-picture metrics of each code.
+        line: the result of `equal_floats` for them.
+    """
+    return pd.DataFrame({metric: tables[line[metric]["code"]][metric] for metric in line if metric != "floats"})
+
+
 def equal_rate(
     codes: Mapping[str, LinearCode], images: np.ndarray, rows: np.ndarray, kl: float, floats: int
 ) -> dict[str, Any]:
