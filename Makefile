@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 .PHONY: help run test lint realism forecast five_fixes photos lock clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -37,13 +37,12 @@ realism: photos $(READY) ## synthetic ears against photos of yours: make realism
 	PYTHONPATH=src python studies/realism/measure.py --photos "$(PHOTOS)" --trunk data/weights/v0/backbone.safetensors
 	PYTHONPATH=src python studies/realism/mix.py --photos "$(PHOTOS)" --trunks data/weights/perceptual
 
-forecast: photos $(READY) ## predicted against measured KL and PSNR: make forecast PHOTOS=<EarVN1.0 folder>
-	dvc repro weights@perceptual
-	PYTHONPATH=src python studies/forecast/measure.py --photos "$(PHOTOS)" --trunks data/weights/perceptual
+forecast five_fixes: photos $(READY)
+	ln -sfn "$(realpath $(PHOTOS))" studies/photos/raw
+	dvc repro studies/$@/dvc.yaml
 
-five_fixes: photos $(READY) ## the author's fixes one by one: make five_fixes PHOTOS=<EarVN1.0 folder>
-	dvc repro weights@perceptual weights@v0
-	PYTHONPATH=src python studies/five_fixes/run.py --photos "$(PHOTOS)" --weights data/weights
+forecast: ## predicted against measured KL and PSNR: make forecast PHOTOS=<EarVN1.0 folder>
+five_fixes: ## the author's claims one by one: make five_fixes PHOTOS=<EarVN1.0 folder>
 
 photos:
 	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: 'make $(firstword $(MAKECMDGOALS)) PHOTOS=<folder>'."; exit 1; }
