@@ -55,10 +55,10 @@ def page(rows: pd.DataFrame) -> str:
         "# Forecast against measurement",
         "",
         f"EarVN1.0 at 128 px, {first['pictures']} photos of people no model saw (number mod 7 = 3); the model of "
-        f"`params.yaml` in 4x4 layout, {first['steps']} steps of {first['batch']} pictures, so every run is short. KL in "
-        "nats; PSNR in dB of a sampled code and of the mean squared error over the set, unclamped, as the forecast has "
-        "it. *At equal KL* is the measured PSNR less the forecast's at the measured KL: how far a network is better than "
-        "every linear-Gaussian code. A warm start begins at the optimum of the squared error, so its rows say where "
+        f"`params.yaml` in 4x4 layout, {first['steps']} steps of {first['batch']} pictures, so every run is short. KL "
+        "in nats; PSNR in dB of a sampled code and of the mean squared error over the set, unclamped, as the forecast has "
+        "it. *At equal KL* is the measured PSNR less the forecast's at the measured KL: how far a network is better "
+        "than every linear-Gaussian code. A warm start begins at the optimum of the squared error, so its rows say where "
         "training leads away from it; the rows from random weights say how far so short a training finds it.",
         "",
         "Repeat it with `make forecast PHOTOS=<EarVN1.0 folder>`.",
@@ -82,10 +82,9 @@ def page(rows: pd.DataFrame) -> str:
             "",
         ]
         learnt = calibrated(group) if key[0] == "default" else None
-        extra = (
-            ["squared error says"] + ["off", "learnt from the other weights", "off"] if learnt is not None else ["off"]
-        )
-        head = ["floats", "kl_weight", "KL forecast", "measured", *(extra), "PSNR forecast", "measured", "at equal KL"]
+        head = ["floats", "kl_weight", "KL forecast", "measured", "off", "PSNR forecast", "measured", "at equal KL"]
+        if learnt is not None:
+            head[4:5] = ["squared error says", "off", "learnt from the other weights", "off"]
         lines += ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
         for index, row in group.iterrows():
             cells = [
@@ -107,8 +106,9 @@ def page(rows: pd.DataFrame) -> str:
             lines += [
                 "",
                 "*KL forecast* is the level at which the linear-Gaussian codes are best in this very loss, derived "
-                "without training (`feasibility.equivalent_weight`). *Learnt from the other weights* multiplies it by a "
-                "factor, a straight line over the logarithm of the weight, fitted to the runs at the other four: off by "
+                "without training (`feasibility.equivalent_weight`). *Learnt from the other weights* multiplies it by "
+                "a factor, a straight line over the logarithm of the weight, fitted to the runs at the other four: off "
+                "by "
                 f"{100 * error.min():+.0f} % to {100 * error.max():+.0f} %.",
             ]
         lines.append("")
