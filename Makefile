@@ -39,7 +39,8 @@ realism: photos $(READY) ## synthetic ears against photos of yours: make realism
 
 forecast five_fixes: photos $(READY)
 	ln -sfn "$(realpath $(PHOTOS))" studies/photos/raw
-	dvc repro studies/$@/dvc.yaml
+	dvc repro weights@perceptual weights@v0
+	cd studies && dvc repro photos/dvc.yaml $@/dvc.yaml
 
 forecast: ## predicted against measured KL and PSNR: make forecast PHOTOS=<EarVN1.0 folder>
 five_fixes: ## the author's claims one by one: make five_fixes PHOTOS=<EarVN1.0 folder>

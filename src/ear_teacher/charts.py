@@ -27,7 +27,7 @@ def rate_distortion(
         measured: the same, drawn filled; may be empty.
         wish: the KL and the PSNR range of the joint target, drawn as a box.
     """
-    figure = Figure(figsize=(7.2, 4.6), dpi=120, layout="constrained")
+    figure = Figure(figsize=(9.2, 4.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for (name, table), shade in zip(curves.items(), _shades(len(curves)), strict=True):
@@ -44,7 +44,7 @@ def rate_distortion(
     axes.set_xlabel("KL, nats a picture")
     axes.set_ylabel("PSNR of a sampled code, dB")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, loc="lower right")
+    figure.legend(fontsize=8, loc="outside right upper", frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -36,7 +36,7 @@ KL_WISH = 10.0
 
 
 def main() -> None:
-    data = PreparedData.load(Path("data/photos_64"))
+    data = PreparedData.load(Path("studies/photos/64"))
     tests = data.rows("test")
     images, people = to_tensor(data.images[tests]), data.index.loc[tests, "person"].to_list()
     judge = load_lpips("alex", TRUNKS / TRUNK_FILE["alex"])

@@ -32,9 +32,9 @@ def main() -> None:
     case, floats, weight = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     kind, start = case.split("-")
     params = load_config()
-    data = PreparedData.load(Path("data/photos_128"))
+    data = PreparedData.load(Path("studies/photos/128"))
     tests = data.rows("test")
-    code = LinearCode.load(Path("data/forecast_study/4x4.safetensors")).truncated(floats)
+    code = LinearCode.load(Path("studies/forecast/code/4x4.safetensors")).truncated(floats)
     held_out = energies(code, data.images, tests)
     plain = at_weight(held_out, weight, floats)
     if kind == "squared":
