@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ear_teacher.config import LossConfig, TrainConfig, load_config
+from ear_teacher.config import LossConfig, load_config
 from ear_teacher.data import PreparedData, to_tensor
 from ear_teacher.evaluation import posterior_statistics
 from ear_teacher.feasibility import equivalent_weight, errors_along
@@ -51,7 +51,11 @@ def main() -> None:
     model = new_model(
         params.model.model_copy(update=sized), data.image_size, kl_weight=weight, seed=0, code=code, shrink=True
     )
-    budget = TrainConfig(steps=STEPS, batch_size=BATCH, validate_every=STEPS, select="last", milestones=(), seed=0)
+    # The pipeline's own schedule. From random weights there is no linear code to keep, so its maps learn like the rest.
+    budget = params.train.model_copy(update={
+        "steps": STEPS, "batch_size": BATCH, "validate_every": STEPS, "select": "last", "milestones": (), "seed": 0,
+        "linear_lr_scale": params.train.linear_lr_scale if start == "warm" else 1.0,
+    })  # fmt: skip
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", 16))
     with tempfile.TemporaryDirectory() as folder:
         train(model, loss, pictures, budget, Path(folder))
