@@ -32,16 +32,12 @@ lint: $(READY) ## ruff, mypy and the one-way imports
 	mypy
 	PYTHONPATH=src lint-imports
 
-realism: photos $(READY) ## synthetic ears against photos of yours: make realism PHOTOS=<EarVN1.0 folder>
-	dvc repro weights@perceptual weights@v0
-	PYTHONPATH=src python studies/realism/measure.py --photos "$(PHOTOS)" --trunk data/weights/v0/backbone.safetensors
-	PYTHONPATH=src python studies/realism/mix.py --photos "$(PHOTOS)" --trunks data/weights/perceptual
-
-forecast five_fixes: photos $(READY)
+realism forecast five_fixes: photos $(READY)
 	ln -sfn "$(realpath $(PHOTOS))" studies/photos/raw
 	dvc repro weights@perceptual weights@v0
-	cd studies && dvc repro photos/dvc.yaml $@/dvc.yaml
+	cd studies && dvc repro $@/dvc.yaml
 
+realism: ## synthetic ears against photos of yours: make realism PHOTOS=<EarVN1.0 folder>
 forecast: ## predicted against measured KL and PSNR: make forecast PHOTOS=<EarVN1.0 folder>
 five_fixes: ## the author's claims one by one: make five_fixes PHOTOS=<EarVN1.0 folder>
 
