@@ -22,7 +22,7 @@ FLOATS = 24
 
 
 def main() -> None:
-    data = PreparedData.load(Path("studies/photos/64"))
+    data = PreparedData.load(Path("studies/photos/128"))
     pictures = torch.from_numpy(np.ascontiguousarray(data.images[data.rows("train")])).permute(0, 3, 1, 2).double()
     small = torch.nn.functional.avg_pool2d(pictures, data.image_size // SIDE).flatten(1) / 127.5 - 1
     centred = small - small.mean(0)
