@@ -36,6 +36,7 @@ KL_WISH = 10.0
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # so that the results are the same on any number of cores
     data = PreparedData.load(Path("studies/photos/64"))
     tests = data.rows("test")
     images, people = to_tensor(data.images[tests]), data.index.loc[tests, "person"].to_list()
