@@ -18,7 +18,7 @@ from ear_teacher.stage import run
 
 def main() -> None:
     config = load_config()
-    tables, summaries, histories, losses = {}, {}, {}, {}
+    tables, summaries, histories, losses, rates = {}, {}, {}, {}, {}
     for name in VARIANTS:
         table = pd.read_csv(f"metrics/per_image/{name}.csv", dtype={"person": str, "file": str})
         tables[name], linear = split_linear(table)
@@ -35,6 +35,11 @@ def main() -> None:
             "kl_weight": float(histories[name]["kl_weight"].iloc[-1]),
             "training pictures seen": variant.train.images_seen,
         }
+        rates[name] = {
+            "kl": measured["kl"]["mean"],
+            "measured": measured["pooled"]["psnr_mean"],
+            "forecast": measured["zero_line"]["equal_rate"]["psnr_mean"]["value"],
+        }
     line = measured["zero_line"]["equal_floats"]
     used = {metric: found["code"] for metric, found in line.items() if metric != "floats"}
     tables["linear"] = linear
@@ -46,7 +51,14 @@ def main() -> None:
     data = json.loads(Path("metrics/data.json").read_text())
     photos = f"{data['source']} source, {data['image_size']} px, test people"
     result = compare(
-        tables, summaries, histories, losses, photos, resamples=config.evaluate.bootstrap, seed=config.evaluate.seed
+        tables,
+        summaries,
+        histories,
+        losses,
+        photos,
+        rates,
+        resamples=config.evaluate.bootstrap,
+        seed=config.evaluate.seed,
     )
     write_atomically(Path("metrics/compare.json"), json.dumps(result, indent=2) + "\n")
     write_atomically(Path("metrics/compare.md"), to_markdown(result))

@@ -47,6 +47,7 @@ def result() -> dict[str, object]:
         {"v0": rise, "v1": history([1, 2, 3, 4, 5, 6], 4)},
         {"v0": "squared error", "v1": "L1"},
         photos="made up",
+        rates={"v0": {"kl": 170.0, "measured": 21.04, "forecast": 23.5}},
         resamples=500,
     )
 
@@ -65,8 +66,8 @@ def test_changes_are_paired_by_picture_and_leave_0_out_only_where_they_should(re
 
 def test_the_order_of_the_pictures_does_not_matter() -> None:
     a, b = table(21, 170), table(24, 1600, 1)
-    first = compare({"v0": a, "v1": b}, {}, {}, {}, "made up", 200)
-    second = compare({"v0": a, "v1": b.sample(frac=1, random_state=0)}, {}, {}, {}, "made up", 200)
+    first = compare({"v0": a, "v1": b}, {}, {}, {}, "made up", resamples=200)
+    second = compare({"v0": a, "v1": b.sample(frac=1, random_state=0)}, {}, {}, {}, "made up", resamples=200)
     assert first == second
 
 
@@ -143,10 +144,11 @@ def test_linear_columns_become_a_table_of_their_own() -> None:
 
 def test_the_page_is_a_table_with_every_column_and_the_result_is_json(result: dict) -> None:
     text = to_markdown(result)
+    assert "| v0 | 170.0 | 21.0 | 23.5 |" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     first = [line for line in tables if line.count("|") == tables[0].count("|")]
     assert "| v0 | v1 | current | linear |" in first[0]
-    assert len({line.count("|") for line in tables}) == 2
+    assert len({line.count("|") for line in tables}) == 3
     assert "made up (60 pictures of 10 people" in text
     assert "- v0: squared error" in text
     assert "| PSNR, dB (\"before vs after\") | 19-22 | 27-30 |" in text  # fmt: skip

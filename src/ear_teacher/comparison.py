@@ -62,6 +62,7 @@ def compare(
     histories: Mapping[str, pd.DataFrame],
     losses: Mapping[str, str],
     photos: str,
+    rates: Mapping[str, Mapping[str, float]] | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -75,14 +76,16 @@ def compare(
         histories: by variant, the validation history (`epoch`, `val/psnr`). A variant may be missing.
         losses: by variant, its loss in words.
         photos: which photos, in words.
+        rates: by variant, `kl` in nats and the PSNR of the pooled squared error in dB, `measured` and, at that KL, in
+            the `forecast`; both of the mean decoding.
         resamples: of the people, for each interval.
         seed: of the resampling.
 
     Returns:
         A dict for JSON: `photos`, `losses`; `metrics`: metric -> variant -> mean, ci_low, ci_high and, but for
         v0, change, change_low, change_high and verdict (`better`, `worse`, `unclear`, for the KL `higher` or
-        `lower`); `summaries`: figure -> variant -> value; `convergence`; `expectations`: row -> expected, before
-        and by variant value and verdict.
+        `lower`); `summaries`: figure -> variant -> value; `rates`; `convergence`; `expectations`: row -> expected,
+        before and by variant value and verdict.
 
     Raises:
         UserError: v0 is missing, or the variants were measured on different pictures.
@@ -112,6 +115,7 @@ def compare(
         "losses": dict(losses),
         "metrics": metrics,
         "summaries": by_figure,
+        "rates": {name: dict(rate) for name, rate in (rates or {}).items()},
         "convergence": {name: asdict(run) for name, run in runs.items()},
         "expectations": {
             key: _judged(expectation, list(aligned), metrics, by_figure, runs)
@@ -186,6 +190,15 @@ def to_markdown(comparison: Mapping[str, Any]) -> str:
         lines.append(_line([metric.label + arrow, *(_cell(row.get(name), metric.decimals) for name in names)]))
     for figure, values in comparison["summaries"].items():
         lines.append(_line([figure.replace("_", " "), *(_number(values.get(name)) for name in names)]))
+    if comparison["rates"]:
+        lines += ["", "## At equal rate", "", *_header(["", "KL, nats", "PSNR, dB", "forecast at that KL, dB"])]
+        for name, rate in comparison["rates"].items():
+            lines.append(_line([name, *(_number(rate[key], 1) for key in ("kl", "measured", "forecast"))]))
+        lines += [
+            "",
+            "PSNR of the mean squared error over all pictures, mean decoding; the forecast is the best linear-Gaussian "
+            "VAE of so many floats at the measured KL, on these pictures.",
+        ]
     lines += ["", "## What the author expected of v1", "", *_header(["", "v0 in their text", "expected", *names])]
     for key, row in comparison["expectations"].items():
         decimals = EXPECTATIONS[key].decimals
