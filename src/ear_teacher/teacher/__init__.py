@@ -1,0 +1,6 @@
+"""The trained encoder as something others load."""
+
+from ear_teacher.teacher.inputs import Picture
+from ear_teacher.teacher.teacher import EarTeacher, Features
+
+__all__ = ["EarTeacher", "Features", "Picture"]

@@ -1,0 +1,83 @@
+"""Whatever holds a picture, as the square the model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ear_teacher.config import UserError
+from ear_teacher.images import BadImage, Box, open_image, to_square
+
+Picture = str | Path | Image.Image | NDArray[np.generic] | Tensor
+"""A path; a Pillow image; an array (H, W, 3) or (H, W), uint8 or floats in [0, 1]; a tensor (3, H, W) or (1, H, W) in
+[0, 1] or uint8."""
+
+
+def squares(pictures: Picture | Sequence[Picture], size: int, boxes: Sequence[Box | None] | None = None) -> Tensor:
+    """Read, cut and scale pictures.
+
+    Args:
+        pictures: one picture, a list of them, or a batch: (N, H, W, 3) as an array, (N, 3, H, W) as a tensor.
+        size: side of the result in pixels.
+        boxes: the part to keep of each (left, top, width, height in pixels of the upright picture); None: all of it.
+
+    Returns:
+        (N, 3, size, size) float32 in [0, 1].
+
+    Raises:
+        UserError: a picture or a box is of no use; the message names which.
+    """
+    listed = _listed(pictures)
+    if not listed:
+        raise UserError("There is no picture; give at least one.")
+    if boxes is not None and len(boxes) != len(listed):
+        raise UserError(f"{len(boxes)} boxes for {len(listed)} pictures; give one box (or None) for each.")
+    pixels = np.empty((len(listed), size, size, 3), dtype=np.uint8)
+    for i, picture in enumerate(listed):
+        name = str(picture) if isinstance(picture, str | Path) else f"picture {i}"
+        try:
+            pixels[i] = to_square(_opened(picture, name), size, box=None if boxes is None else boxes[i])
+        except BadImage as error:
+            raise UserError(f"{name}: {error.reason}; leave it out or give another.") from None
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
+
+
+def _listed(pictures: Picture | Sequence[Picture]) -> list[Picture]:
+    if isinstance(pictures, str | Path | Image.Image):
+        return [pictures]
+    if isinstance(pictures, np.ndarray | Tensor):
+        return list(pictures) if pictures.ndim == 4 else [pictures]
+    return list(pictures)
+
+
+def _opened(picture: Picture, name: str) -> Image.Image:
+    """As an upright image in RGB."""
+    if isinstance(picture, str | Path):
+        return open_image(picture)
+    if isinstance(picture, Image.Image):
+        return picture.convert("RGB")
+    if isinstance(picture, Tensor):
+        if picture.ndim != 3 or picture.shape[0] not in (1, 3):
+            raise UserError(f"{name}: is a tensor {tuple(picture.shape)}; give (3, H, W) or (1, H, W).")
+        channels = picture.detach().cpu()
+        array = (channels.float() if channels.is_floating_point() else channels).permute(1, 2, 0).numpy()
+    else:
+        array = np.asarray(picture)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or 0 in array.shape:
+        raise UserError(f"{name}: is an array {array.shape}; give (H, W, 3) or (H, W).")
+    if array.dtype != np.uint8:
+        if not np.issubdtype(array.dtype, np.floating):
+            raise UserError(f"{name}: holds {array.dtype}; give uint8 or floats in [0, 1].")
+        low, high = float(array.min()), float(array.max())
+        if not (low >= -1e-3 and high <= 1 + 1e-3):  # NaN fails as well
+            raise UserError(f"{name}: its values lie in [{low:g}, {high:g}]; give uint8 or floats in [0, 1].")
+        array = (array.clip(0, 1) * 255).round().astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")

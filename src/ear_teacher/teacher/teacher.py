@@ -1,0 +1,139 @@
+"""The encoder of a trained model as a teacher: features in three lines.
+
+from ear_teacher import EarTeacher
+teacher = EarTeacher.load("models/current")
+features = teacher.features(["left.jpg", "right.jpg"])     # features.mean, features.maps["stride8"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ear_teacher.images import Box
+from ear_teacher.models import EarVAE
+from ear_teacher.models.blocks import ResBlock
+from ear_teacher.models.encoders import BackboneEncoder, ResidualEncoder
+from ear_teacher.teacher.inputs import Picture, squares
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the encoder says about N pictures.
+
+    Attributes:
+        mean: (N, k, g, g) posterior means, the code.
+        logvar: (N, k, g, g) their log-variances.
+        maps: spatial features, finest first: `stride4` -> (N, C, S/4, S/4) and so on.
+        tokens: (N, T, C) features of the pretrained backbone, row by row; None without one.
+    """
+
+    mean: Tensor
+    logvar: Tensor
+    maps: dict[str, Tensor]
+    tokens: Tensor | None
+
+
+class EarTeacher:
+    """A trained model that takes pictures as people have them.
+
+    Args:
+        model: a trained model; put in evaluation mode, its weights no longer learn.
+        device: where it computes.
+        dtype: of weights and features; float16 and bfloat16 are for GPUs.
+    """
+
+    def __init__(self, model: EarVAE, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self.model = model.eval().requires_grad_(False).to(device, dtype)
+        self.device = torch.device(device)
+        self.dtype = dtype
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, device: str | torch.device | None = None, dtype: torch.dtype = torch.float32
+    ) -> EarTeacher:
+        """Load the folder that stage `train` wrote (`model.safetensors` and `config.json`).
+
+        Args:
+            folder: such as `models/current`.
+            device: None takes the GPU where there is one.
+            dtype: see the class.
+
+        Raises:
+            UserError: a file is missing, damaged or not one of ours.
+        """
+        return cls(EarVAE.load(folder), device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square, in pixels, that every picture is scaled to."""
+        return self.model.image_size
+
+    def features(
+        self,
+        pictures: Picture | Sequence[Picture],
+        boxes: Sequence[Box | None] | None = None,
+        batch_size: int = 32,
+    ) -> Features:
+        """Encode pictures of any size.
+
+        Args:
+            pictures: one, a list or a batch (`ear_teacher.teacher.inputs.Picture`).
+            boxes: the ear in each picture: left, top, width, height in pixels; None: the whole picture.
+            batch_size: how many are encoded at a time.
+
+        Raises:
+            UserError: a picture or a box is of no use; the message names which.
+        """
+        parts = [self._encode(part) for part in self._squares(pictures, boxes).split(batch_size)]
+        return Features(
+            torch.cat([part.mean for part in parts]),
+            torch.cat([part.logvar for part in parts]),
+            {name: torch.cat([part.maps[name] for part in parts]) for name in parts[0].maps},
+            None if parts[0].tokens is None else torch.cat([part.tokens for part in parts if part.tokens is not None]),
+        )
+
+    @torch.no_grad()
+    def reconstruct(
+        self,
+        pictures: Picture | Sequence[Picture],
+        boxes: Sequence[Box | None] | None = None,
+        batch_size: int = 32,
+    ) -> Tensor:
+        """(N, 3, S, S) in [0, 1], through the posterior's mean. Arguments and errors of `features`."""
+        parts = self._squares(pictures, boxes).split(batch_size)
+        return torch.cat([self.model.reconstruct(part.to(self.device, self.dtype)) for part in parts])
+
+    def _squares(self, pictures: Picture | Sequence[Picture], boxes: Sequence[Box | None] | None) -> Tensor:
+        return squares(pictures, self.image_size, boxes)
+
+    @torch.no_grad()
+    def _encode(self, images: Tensor) -> Features:
+        """(n, 3, S, S) in [0, 1] -> their features; the maps are read off inside the encoder."""
+        seen: list[tuple[nn.Module, Tensor]] = []
+        encoder = self.model.encoder
+        backbone = encoder.backbone if isinstance(encoder, BackboneEncoder) else None
+        hooks = [
+            layer.register_forward_hook(lambda module, _, out: seen.append((module, out)))
+            for layer in [*_pyramid(encoder), *([backbone] if backbone is not None else [])]
+        ]
+        try:
+            posterior = self.model.encode(images.to(self.device, self.dtype))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        maps = {f"stride{self.image_size // out.shape[-1]}": out for layer, out in seen if layer is not backbone}
+        tokens = next((out.flatten(2).transpose(1, 2) for layer, out in seen if layer is backbone), None)
+        return Features(posterior.mean, posterior.logvar, maps, tokens)
+
+
+def _pyramid(encoder: nn.Module) -> list[nn.Module]:
+    """The layers whose outputs are the spatial features, finest first."""
+    if isinstance(encoder, ResidualEncoder):
+        return [layer for layer in encoder.branch if isinstance(layer, ResBlock)]
+    assert isinstance(encoder, BackboneEncoder)
+    return [encoder.head]
