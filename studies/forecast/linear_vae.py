@@ -17,7 +17,7 @@ from ear_teacher.linear import Energies
 from ear_teacher.linear_vae import train_linear_vae
 from ear_teacher.stage import run
 
-SIDE = 16  # pixels; small enough that all 768 values of a photo take part
+SIDE = 8  # pixels; small enough that all 192 values of a photo take part
 FLOATS = 24
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     rows = []
     for weight in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7):
         forecast = at_weight(Energies(variances, 0.0, pixels), weight, FLOATS)
-        found = train_linear_vae(turned, pixels, weight, FLOATS, steps=2000)
+        found = train_linear_vae(turned, pixels, weight, FLOATS, steps=6000)
         rows.append({
             "kl_weight": weight, "kl_forecast": forecast.kl, "kl_measured": found.kl,
             "psnr_sampled_forecast": forecast.psnr_sampled, "psnr_sampled_measured": found.psnr_sampled,

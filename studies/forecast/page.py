@@ -29,7 +29,7 @@ def main() -> None:
     rows = pd.DataFrame([json.loads(path.read_text()) for path in files])
     rows = rows.sort_values(["floats", "kl_weight"], ascending=[True, False], kind="stable")
     linear = pd.read_csv("studies/forecast/linear_vae.csv")
-    write_atomically(Path("docs/forecast.md"), page(rows) + "\n".join(linear_table(linear)))
+    write_atomically(Path("docs/forecast.md"), "\n".join([page(rows), *linear_table(linear)]))
     write_atomically(Path("docs/images/forecast.png"), chart(rows))
     best = rows[(rows["loss"] == "squared") & (rows["start"] == "warm") & (rows["floats"] == 1024)]
     best = best.sort_values("kl_measured")
