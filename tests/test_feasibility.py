@@ -1,11 +1,14 @@
 """What can be had before training: verdicts, and losses that are no squared error."""
 
+import json
+from importlib import resources
+
 import numpy as np
 import pytest
 import torch
 
 from ear_teacher.config import LossConfig
-from ear_teacher.feasibility import equivalent_weight, errors_along, joint_target, sampled_decoding
+from ear_teacher.feasibility import equivalent_weight, errors_along, joint_target, measured_gain, sampled_decoding
 from ear_teacher.forecast import at_weight
 from ear_teacher.linear import Energies, LinearCode, fit_klt, spectrum
 from ear_teacher.losses import Loss
@@ -71,3 +74,13 @@ def test_beside_an_absolute_error_the_same_weight_asks_for_more_information(code
     along = errors_along(code, energies, both, {"l1": Loss(LossConfig(recon="l1", kl_weight=1e-4))})
     found = equivalent_weight(along["theta"].to_numpy(), along["l1"].to_numpy(), energies, code.floats, 1e-4)
     assert found.kl > at_weight(energies, 1e-4, code.floats).kl
+
+
+def test_the_gain_of_trained_models_is_read_where_it_was_measured_and_stays_between_its_values() -> None:
+    measured = json.loads((resources.files("ear_teacher") / "measured_gain.json").read_text())
+    for kl, gain in zip(measured["kl"], measured["gain_db"], strict=True):
+        assert measured_gain(kl) == pytest.approx(gain)
+    low, high = measured["kl"][:2]
+    assert min(measured["gain_db"][:2]) <= measured_gain((low * high) ** 0.5) <= max(measured["gain_db"][:2])
+    assert measured_gain(0.5) == pytest.approx(measured["gain_db"][0])
+    assert measured_gain(1e6) == pytest.approx(measured["gain_db"][-1])

@@ -1,0 +1,49 @@
+"""What the studies conclude from their runs: verdicts and the learnt correction."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+STUDIES = Path(__file__).parents[1] / "studies"
+
+
+def page_of(study: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"page_of_{study}", STUDIES / study / "page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def change(low: float, high: float, *by_seed: float) -> dict:
+    return {"mean": (low + high) / 2, "ci_low": low, "ci_high": high, "by_seed": list(by_seed)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted", "says"),
+    [
+        ([change(0.1, 0.3, 0.2, 0.2), change(0.2, 0.4, 0.3, 0.3)], 1, "supported"),
+        ([change(0.1, 0.3, 0.2, 0.2), change(0.2, 0.4, 0.3, 0.3)], -1, "refuted"),
+        ([change(0.1, 0.3, 0.2, 0.2), change(-0.1, 0.4, 0.3, 0.3)], 1, "not separable"),
+        ([change(0.1, 0.3, 0.2, -0.1), change(0.2, 0.4, 0.3, 0.3)], 1, "not separable"),
+        ([change(0.1, 0.3, 0.2, 0.2), change(-0.4, -0.2, -0.3, -0.3)], 1, "not separable"),
+    ],
+    ids=["better", "worse", "interval with 0", "a seed on the other side", "budgets disagree"],
+)
+def test_a_verdict_needs_every_interval_and_every_seed_on_one_side(changes: list, wanted: int, says: str) -> None:
+    assert page_of("five_fixes").verdict(changes, wanted) == says
+
+
+def test_the_learnt_correction_never_sees_the_weight_it_is_judged_on() -> None:
+    weights = np.array([1e-3, 1e-4, 1e-5, 1e-6])
+    forecast = np.array([40.0, 200.0, 700.0, 1300.0])
+    rows = pd.DataFrame({"kl_weight": weights, "kl_forecast": forecast, "kl_measured": 1.3 * weights**0.02 * forecast})
+    calibrated = page_of("forecast").calibrated
+    np.testing.assert_allclose(calibrated(rows), rows["kl_measured"], rtol=1e-9)
+    spoilt = rows.assign(kl_measured=rows["kl_measured"].where(rows["kl_weight"] != 1e-4, 1.0))
+    assert calibrated(spoilt)[1] == pytest.approx(rows["kl_measured"][1])
