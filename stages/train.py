@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ear_teacher.config import load_config
+from ear_teacher.config import NO_BACKBONE, load_config
 from ear_teacher.data import PreparedData, to_uint8
 from ear_teacher.files import write_atomically
 from ear_teacher.linear import LinearCode, spectrum
@@ -45,7 +45,7 @@ def main() -> None:
     code = code.truncated(variant.model.latent_dim)
     energies = spectrum(code)
     backbone = None
-    if variant.model.encoder == "backbone":
+    if variant.model.backbone != NO_BACKBONE:
         backbone = load_trunk(Path("data/weights") / name / "backbone.safetensors")
     model = new_model(
         variant.model,

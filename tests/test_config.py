@@ -73,7 +73,6 @@ def test_any_weight_survives_being_written_as_text(value: float) -> None:
         ("model.latent_dim", 12.5, "model.latent_dim = 12.5"),
         ("model.latent_dim", 4096, "linear.max_floats"),
         ("model.latent_layout", "vector", "4x4 or 8x8"),
-        ("model.backbone", "resnet18", "set it to none"),
         ("data.image_size", 100, "multiple of 32"),
         ("data.source", "zip", "'synthetic', 'folder' or 'npy'"),
         ("data.source", "npy", "data.train_npy"),

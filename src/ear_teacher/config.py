@@ -157,7 +157,9 @@ class ModelConfig(Section):
     width: Annotated[int, Field(ge=8, le=2048)] = 48
     """residual: channels at a quarter of the resolution; transposed: channels of the decoder's 4x4 map."""
     backbone: str = NO_BACKBONE
-    """Name of a timm model, or none."""
+    """Name of a timm model, or none. With `encoder: residual` its features stand beside the conv branch."""
+    backbone_layers: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many of its maps are used, evenly spread over the depth (`encoder: backbone` takes the deepest)."""
     trainable_blocks: Natural = 4
     """How many of the backbone's last blocks learn; the others stay frozen."""
 
@@ -173,7 +175,8 @@ class ModelConfig(Section):
 
     def describe(self) -> str:
         """The model in words, for tables that compare several."""
-        encoder = self.backbone if self.encoder == "backbone" else f"{self.encoder} encoder"
+        parts = [self.encoder + " encoder"] if self.encoder == "residual" else []
+        encoder = " + ".join(parts + [self.backbone] * (self.backbone != NO_BACKBONE))
         start = "warm-started from the linear code" if self.warm_start == "klt" else "from random weights"
         return f"{encoder}, {self.decoder} decoder of width {self.width}, {start}"
 
@@ -192,8 +195,6 @@ class ModelConfig(Section):
             raise ValueError("model.warm_start klt needs encoder: residual and decoder: residual; use warm_start: none")
         if self.encoder == "backbone" and self.backbone == NO_BACKBONE:
             raise ValueError("model.encoder backbone needs model.backbone, a timm model such as tf_efficientnet_lite0")
-        if self.encoder == "residual" and self.backbone != NO_BACKBONE:
-            raise ValueError("model.backbone is used by encoder: backbone only; set it to none or change the encoder")
         return self
 
 
@@ -284,6 +285,9 @@ class TrainConfig(Section):
     select: Literal["loss", "psnr", "lpips", "last"] = "loss"
     """Validation quantity by which the best checkpoint is chosen."""
     seed: Natural = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the model's convolutions while it learns; loss, KL, log-variance and linear maps are always float32. bfloat16
+    is for GPUs and CPUs that compute in it; others emulate it, slowly."""
     threads: Natural = 0
     """CPU threads; 0 = all cores. Results are reproducible for equal thread counts."""
 

@@ -13,6 +13,7 @@ from ear_teacher.linear import batches, fit_klt
 from ear_teacher.models import EarVAE, new_model
 from ear_teacher.models.backbone import Backbone
 from ear_teacher.models.blocks import SpatialAttention
+from ear_teacher.weights.trunks import timm_model
 
 ALL = np.arange(48)
 RESIDUAL = {"width": 16, "warm_start": "none"}
@@ -74,6 +75,28 @@ def test_step_0_of_a_warm_start_is_the_linear_code(smooth_pictures: np.ndarray, 
     torch.testing.assert_close(spread, torch.ones(rank), atol=0.02, rtol=0)  # whitened
 
 
+@pytest.mark.parametrize(("name", "layers"), [("tf_efficientnet_lite0", 3), ("vit_small_patch14_dinov2.lvd142m", 4)])
+def test_a_hybrid_starts_at_the_linear_code_too_and_its_backbone_then_reaches_the_code(
+    smooth_pictures: np.ndarray, name: str, layers: int
+) -> None:
+    code = fit_klt(smooth_pictures, ALL, 4, 4)
+    config = ModelConfig(latent_dim=64, latent_layout="4x4", width=16, backbone=name, backbone_layers=layers)
+    weights = timm_model(name).state_dict()
+    model = new_model(config, 32, kl_weight=1e-3, seed=0, code=code, backbone=weights).train()
+    images = (next(batches(smooth_pictures, ALL))[:4] + 1) / 2
+    torch.testing.assert_close(model.reconstruct(images), code.reconstruct(images), atol=1e-4, rtol=0)
+    nn.init.normal_(model.encoder.out.weight)
+    model.encode(images).mean.square().sum().backward()
+    assert len(model.backbone_parameters()) > 0
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.join.parameters())
+    assert sum(p.grad is not None for p in model.backbone_parameters()) > 0
+
+
+def test_more_layers_than_a_backbone_has_are_refused() -> None:
+    with pytest.raises(UserError, match=r"backbone_layers = 9: tf_efficientnet_lite0 has 4 maps"):
+        Backbone("tf_efficientnet_lite0", 64, 0, layers=9)
+
+
 def test_a_code_of_another_layout_is_refused(smooth_pictures: np.ndarray) -> None:
     code = fit_klt(smooth_pictures, ALL, 4, 4)
     with pytest.raises(UserError, match=r"linear\.max_floats"):
@@ -107,7 +130,7 @@ def test_the_backbone_normalises_with_the_statistics_it_was_trained_with() -> No
     backbone = Backbone("vit_small_patch14_dinov2.lvd142m", 128, trainable_blocks=0)
     seen: list[torch.Tensor] = []
     backbone.network.patch_embed.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    features = backbone(torch.full((1, 3, 128, 128), 0.5))
+    (features,) = backbone(torch.full((1, 3, 128, 128), 0.5))
     imagenet = (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
     assert seen[0].shape == (1, 3, 126, 126)
     torch.testing.assert_close(seen[0][0, :, 5, 5], imagenet, atol=1e-5, rtol=0)

@@ -50,6 +50,23 @@ def test_two_runs_of_the_same_params_end_in_the_same_bits(code, pictures, tmp_pa
     assert_same(run(code, pictures, tmp_path / "a"), run(code, pictures, tmp_path / "b"))
 
 
+def test_bfloat16_computes_the_convolutions_only_and_ends_near_float32(code, pictures, tmp_path) -> None:
+    exact = run(code, pictures, tmp_path / "a")
+    half = run(code, pictures, tmp_path / "b", TRAIN.model_copy(update={"precision": "bfloat16"}))
+    assert all(tensor.dtype == torch.float32 for tensor in half.last.values() if tensor.is_floating_point())
+    assert exact.rows[-1]["val/psnr"] != half.rows[-1]["val/psnr"]
+    assert exact.rows[-1]["val/psnr"] == pytest.approx(half.rows[-1]["val/psnr"], abs=0.1)
+    assert exact.rows[-1]["val/kl"] == pytest.approx(half.rows[-1]["val/kl"], rel=0.01)
+
+
+def test_the_linear_maps_stay_in_float32_under_autocast(code, pictures) -> None:
+    model, images = fresh(code), pictures.batch(pictures.val, torch.device("cpu"))
+    wanted = model.decode(model.encode(images).mode)
+    with torch.autocast("cpu", torch.bfloat16):
+        recon = model.decode(model.encode(images).mode)
+    torch.testing.assert_close(recon, wanted, atol=1e-5, rtol=0)
+
+
 class _Killed(BaseException):
     pass
 

@@ -16,7 +16,7 @@ MAX_STRIDE = 16
 
 
 class Backbone(nn.Module):
-    """Pictures -> the deepest feature map of stride 16 or less; normalisation and resizing happen inside.
+    """Pictures -> feature maps of stride 16 or less, the deepest last; normalisation and resizing happen inside.
 
     The statistics the network was trained with stand in its timm config. Inputs are resized to the nearest
     size its patches divide (DINOv2-S/14: 128 -> 126 px, a 9 x 9 map); position embeddings are interpolated by
@@ -26,6 +26,7 @@ class Backbone(nn.Module):
         name: timm model with `forward_intermediates`.
         image_size: side of the pictures, in pixels.
         trainable_blocks: how many of the last blocks learn; all before them are frozen.
+        layers: how many maps, evenly spread over the depth; one is the deepest.
 
     Raises:
         UserError: timm does not know the model, or it has no feature maps or blocks.
@@ -34,17 +35,22 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, image_size: int, trainable_blocks: int) -> None:
+    def __init__(self, name: str, image_size: int, trainable_blocks: int, layers: int = 1) -> None:
         super().__init__()
         # timm's models share an interface that no class of theirs declares.
         network: Any = create_network(name)
         self.network: nn.Module = network
         levels = network.feature_info
         strides = [level["reduction"] for level in levels]
-        self.level = max(i for i, stride in enumerate(strides) if stride <= max(MAX_STRIDE, min(strides)))
-        network.prune_intermediate_layers([self.level], prune_norm=False, prune_head=True)
-        self.channels: int = levels[self.level]["num_chs"]
-        multiple = strides[self.level]
+        usable = sum(stride <= max(MAX_STRIDE, min(strides)) for stride in strides)
+        if layers > usable:
+            raise UserError(
+                f"model.backbone_layers = {layers}: {name} has {usable} maps of stride {MAX_STRIDE} or less."
+            )
+        self.levels = [usable * (i + 1) // layers - 1 for i in range(layers)]
+        network.prune_intermediate_layers(self.levels, prune_norm=False, prune_head=True)
+        self.channels: list[int] = [levels[level]["num_chs"] for level in self.levels]
+        multiple = strides[self.levels[-1]]
         self.input_size = max(multiple, round(image_size / multiple) * multiple)
         statistics = network.pretrained_cfg
         for key in ("mean", "std"):
@@ -57,18 +63,18 @@ class Backbone(nn.Module):
             for parameter in block.parameters():
                 parameter.requires_grad_(True)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) in [0, 1] -> (N, channels, h, w)."""
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(N, 3, S, S) in [0, 1] -> a map (N, channels[i], h, w) of each layer."""
         if images.shape[-1] != self.input_size:
             images = F.interpolate(images, self.input_size, mode="bicubic", align_corners=False, antialias=True).clamp(
                 0, 1
             )
         images = (images - self.mean) / self.std
         network: Any = self.network
-        (features,) = network.forward_intermediates(
-            images, indices=[self.level], intermediates_only=True, output_fmt="NCHW"
+        maps: list[Tensor] = network.forward_intermediates(
+            images, indices=self.levels, intermediates_only=True, output_fmt="NCHW"
         )
-        return features
+        return maps
 
     def train(self, mode: bool = True) -> Backbone:
         """Keep the network's own normalisation statistics and dropout off, also while the rest trains."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ear_teacher.config import ModelConfig
+from ear_teacher.config import NO_BACKBONE, ModelConfig
 from ear_teacher.linear import LinearCode
 from ear_teacher.models.vae import EarVAE
 
@@ -29,7 +29,7 @@ def new_model(
         seed: of the random weights.
         code: the linear code of `config.latent_layout`, needed for `warm_start: klt`.
         shrink: whether a warm start is the optimum of a rate-limited code (`EarVAE.warm_start`).
-        backbone: pretrained tensors, needed for `encoder: backbone`.
+        backbone: pretrained tensors, needed where `config` names one.
 
     Raises:
         UserError: the code or the backbone's weights do not fit the config.
@@ -39,7 +39,7 @@ def new_model(
     if config.warm_start == "klt":
         assert code is not None
         model.warm_start(code, kl_weight, shrink)
-    if config.encoder == "backbone":
+    if config.backbone != NO_BACKBONE:
         assert backbone is not None
         model.load_backbone(backbone)
     return model

@@ -70,7 +70,8 @@ class ResidualDecoder(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """(N, k, g, g) -> (N, 3, S, S), about [-1, 1], not clamped."""
-        picture = self.linear(codes) + self.mean_patch.repeat(1, self.grid, self.grid)
+        with torch.autocast(codes.device.type, enabled=False):  # as exact as the encoder's linear map
+            picture = self.linear(codes) + self.mean_patch.repeat(1, self.grid, self.grid)
         start = codes if self.start == self.grid else F.interpolate(codes, self.start, mode="nearest")
         features = torch.cat([self.branch(start), F.pixel_unshuffle(picture, 4)], 1)
         return picture + F.pixel_shuffle(self.out(self.mix(features)), 4)

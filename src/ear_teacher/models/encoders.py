@@ -1,12 +1,14 @@
 """Encoders: pictures to the mean and log-variance of the posterior, stacked as 2k channels.
 
-`BackboneEncoder` is the one of v0 and v1. `ResidualEncoder` adds a conv branch to a linear code.
+`BackboneEncoder` is the one of v0 and v1. `ResidualEncoder` adds a conv branch to a linear code; with a backbone
+beside the branch it is the hybrid of semantic features and a path for detail.
 """
 
 from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ class BackboneEncoder(nn.Module):
         self.backbone = backbone
         self.grid = grid
         width = BACKBONE_WIDTH
-        first = nn.Conv2d(backbone.channels, width, 3, padding=1)
+        first = nn.Conv2d(backbone.channels[-1], width, 3, padding=1)
         self.head = nn.Sequential(first, ResBlock(width), SpatialAttention())
         if grid == 1:
             self.squeeze = nn.Sequential(
@@ -45,17 +47,18 @@ class BackboneEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, S, S) in [0, 1] -> mean and logvar, (N, k, g, g) each."""
-        mean, logvar = self.squeeze(self.head(self.backbone(images))).chunk(2, 1)
+        mean, logvar = self.squeeze(self.head(self.backbone(images)[-1])).chunk(2, 1)
         return mean, logvar
 
 
 class ResidualEncoder(nn.Module):
     """A linear code of patches plus a conv branch whose last layer starts at zero.
 
-    Without a warm start the linear part begins at random like any other layer.
+    Without a warm start the linear part begins at random like any other layer. The maps of a backbone, where there
+    is one, are pooled to the grid and join the branch before that last layer.
     """
 
-    def __init__(self, image_size: int, channels: int, grid: int, width: int) -> None:
+    def __init__(self, image_size: int, channels: int, grid: int, width: int, backbone: Backbone | None) -> None:
         super().__init__()
         self.linear = nn.Conv2d(3, channels, image_size // grid, stride=image_size // grid)
         halvings = int(math.log2(image_size // grid / 4))
@@ -66,6 +69,10 @@ class ResidualEncoder(nn.Module):
             layers += [nn.Conv2d(now, following, 3, stride=2, padding=1), ResBlock(following)]
             now = following
         self.branch = nn.Sequential(*layers, norm_act(now))
+        self.backbone = backbone
+        if backbone is not None:
+            joined = now + sum(backbone.channels)
+            self.join = nn.Sequential(nn.Conv2d(joined, now, 1), ResBlock(now), norm_act(now))
         self.out = zero_init(nn.Conv2d(now, 2 * channels, 1))
         self.grid = grid
 
@@ -73,5 +80,10 @@ class ResidualEncoder(nn.Module):
         """(N, 3, S, S) in [0, 1] -> mean and logvar, (N, k, g, g) each."""
         signal = images * 2 - 1
         features = F.adaptive_avg_pool2d(self.branch(signal), self.grid)
+        if self.backbone is not None:
+            pooled = [F.adaptive_avg_pool2d(layer, self.grid) for layer in self.backbone(images)]
+            features = self.join(torch.cat([features, *pooled], 1))
         mean, logvar = self.out(features).chunk(2, 1)
-        return self.linear(signal) + mean, logvar
+        with torch.autocast(images.device.type, enabled=False):  # coordinates are finer than 8 bits of mantissa
+            linear = self.linear(signal)
+        return linear + mean, logvar

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ear_teacher.config import ModelConfig, UserError
+from ear_teacher.config import NO_BACKBONE, ModelConfig, UserError
 from ear_teacher.files import write_atomically
 from ear_teacher.forecast import posterior_variance
 from ear_teacher.linear import LinearCode
@@ -45,13 +45,16 @@ class EarVAE(nn.Module):
         self.config = config
         self.image_size = image_size
         shape = (config.channels, config.grid)
-        self.encoder: nn.Module
+        self.encoder: BackboneEncoder | ResidualEncoder
         self.decoder: nn.Module
+        backbone = None
+        if config.backbone != NO_BACKBONE:
+            backbone = Backbone(config.backbone, image_size, config.trainable_blocks, config.backbone_layers)
         if config.encoder == "backbone":
-            backbone = Backbone(config.backbone, image_size, config.trainable_blocks)
+            assert backbone is not None
             self.encoder = BackboneEncoder(backbone, *shape)
         else:
-            self.encoder = ResidualEncoder(image_size, *shape, config.width)
+            self.encoder = ResidualEncoder(image_size, *shape, config.width, backbone)
         decoder = TransposedDecoder if config.decoder == "transposed" else ResidualDecoder
         self.decoder = decoder(image_size, *shape, config.width)
 
@@ -86,10 +89,9 @@ class EarVAE(nn.Module):
         return found
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """The backbone's parameters that learn (none in a residual model)."""
-        if not isinstance(self.encoder, BackboneEncoder):
-            return []
-        return [p for p in self.encoder.backbone.parameters() if p.requires_grad]
+        """The backbone's parameters that learn (none where there is no backbone)."""
+        backbone = self.encoder.backbone
+        return [] if backbone is None else [p for p in backbone.parameters() if p.requires_grad]
 
     @torch.no_grad()
     def warm_start(self, code: LinearCode, kl_weight: float, shrink: bool = False) -> None:
@@ -129,7 +131,7 @@ class EarVAE(nn.Module):
         Raises:
             UserError: the weights are those of another network.
         """
-        assert isinstance(self.encoder, BackboneEncoder)
+        assert self.encoder.backbone is not None
         network = self.encoder.backbone.network
         own = network.state_dict()
         if set(own) - set(tensors) or any(own[name].shape != tensors[name].shape for name in own):

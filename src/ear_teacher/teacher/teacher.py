@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,9 +115,9 @@ class EarTeacher:
     @torch.no_grad()
     def _encode(self, images: Tensor) -> Features:
         """(n, 3, S, S) in [0, 1] -> their features; the maps are read off inside the encoder."""
-        seen: list[tuple[nn.Module, Tensor]] = []
+        seen: list[tuple[nn.Module, Any]] = []
         encoder = self.model.encoder
-        backbone = encoder.backbone if isinstance(encoder, BackboneEncoder) else None
+        backbone = encoder.backbone
         hooks = [
             layer.register_forward_hook(lambda module, _, out: seen.append((module, out)))
             for layer in [*_pyramid(encoder), *([backbone] if backbone is not None else [])]
@@ -127,7 +128,7 @@ class EarTeacher:
             for hook in hooks:
                 hook.remove()
         maps = {f"stride{self.image_size // out.shape[-1]}": out for layer, out in seen if layer is not backbone}
-        tokens = next((out.flatten(2).transpose(1, 2) for layer, out in seen if layer is backbone), None)
+        tokens = next((out[-1].flatten(2).transpose(1, 2) for layer, out in seen if layer is backbone), None)
         return Features(posterior.mean, posterior.logvar, maps, tokens)
 
 

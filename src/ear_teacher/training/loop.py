@@ -136,9 +136,10 @@ def train(
             generator = torch.Generator().manual_seed(_seed(config.seed, step, part))
             images = pictures.batch(_rows_of(pictures.train, step, part, config), device)
             given, target = augment(images, config, generator)
-            posterior = model.encode(given)
-            noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
-            recon = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise)
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                posterior = model.encode(given)
+                noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
+                recon = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise).float()
             kl = posterior.kl()
             total, raw = loss(recon, target, kl)
             (total / config.accumulation).backward()
