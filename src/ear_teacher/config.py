@@ -261,6 +261,8 @@ class TrainConfig(Section):
     """Optimiser steps; images seen = steps x batch_size x accumulation."""
     batch_size: Count = 16
     accumulation: Count = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon`: the kernels inside the network take Muon's orthogonalised step, everything else AdamW's."""
     lr: Annotated[float, _numeric, Field(gt=0, le=1, allow_inf_nan=False)] = 1e-3
     linear_lr_scale: Share = 1.0
     """Learning rate of the warm start's linear maps, as a share of `lr`."""

@@ -71,24 +71,26 @@ class _Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("step", [5, 8, 11])
-def test_a_run_cut_short_resumes_and_ends_in_the_same_bits(code, pictures, tmp_path, step: int) -> None:
+@pytest.mark.parametrize(("step", "optimizer"), [(5, "adamw"), (8, "muon"), (11, "muon")])
+def test_a_run_cut_short_resumes_and_ends_in_the_same_bits(code, pictures, tmp_path, step: int, optimizer: str) -> None:
+    config = TRAIN.model_copy(update={"optimizer": optimizer})
+
     def cut(steps: range, total: int):
         for now in steps:
             if now == step:
                 raise _Killed
             yield now
 
-    undisturbed = run(code, pictures, tmp_path / "a")
+    undisturbed = run(code, pictures, tmp_path / "a", config)
     with pytest.raises(_Killed):
-        run(code, pictures, tmp_path / "b", progress=cut)
+        run(code, pictures, tmp_path / "b", config, progress=cut)
     seen: list[int] = []
 
     def resumed(steps: range, total: int):
         seen.append(steps.start)
         return steps
 
-    assert_same(undisturbed, run(code, pictures, tmp_path / "b", progress=resumed))
+    assert_same(undisturbed, run(code, pictures, tmp_path / "b", config, progress=resumed))
     assert seen == [step // 4 * 4]
 
 

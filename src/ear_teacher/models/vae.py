@@ -88,6 +88,14 @@ class EarVAE(nn.Module):
             found += [*self.decoder.linear.parameters(), self.decoder.mean_patch]
         return found
 
+    def hidden_kernels(self) -> list[nn.Parameter]:
+        """Kernels (out, in, h, w) inside the network: not the linear maps, not the layers that give code and picture."""
+        last = [
+            part.out for part in (self.encoder, self.decoder) if isinstance(part, ResidualEncoder | ResidualDecoder)
+        ]
+        ends = {id(p) for p in [*self.linear_parameters(), *(layer.weight for layer in last)]}
+        return [p for p in self.parameters() if p.ndim == 4 and id(p) not in ends]
+
     def backbone_parameters(self) -> list[nn.Parameter]:
         """The backbone's parameters that learn (none where there is no backbone)."""
         backbone = self.encoder.backbone

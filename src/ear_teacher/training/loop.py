@@ -27,6 +27,7 @@ from ear_teacher.models import EarVAE
 from ear_teacher.training.checkpoints import load_checkpoint, save_checkpoint
 from ear_teacher.training.controller import KLControl
 from ear_teacher.training.history import Row
+from ear_teacher.training.optimizers import optimizers
 
 Progress = Callable[[range, int], Iterable[int]]
 
@@ -100,8 +101,8 @@ def train(
     """
     device = next(model.parameters()).device
     loss = loss.to(device)
-    optimiser = _optimiser(model, config)
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    movers = optimizers(model, config)
+    parameters = [p for mover in movers for group in mover.param_groups for p in group["params"]]
     kept = copy.deepcopy(model) if config.ema else model  # what is validated and kept
     rows: list[Row] = []
     kl_rows: list[list[float]] = []
@@ -114,7 +115,8 @@ def train(
     if state is not None:
         model.load_state_dict(state["model"])
         kept.load_state_dict(state["kept"])
-        optimiser.load_state_dict(state["optimiser"])
+        for mover, saved in zip(movers, state["optimizers"], strict=True):
+            mover.load_state_dict(saved)
         control.load_state_dict(state["control"])
         rows, kl_rows, best, start = state["rows"], state["kl_rows"], state["best"], state["step"]
     else:
@@ -126,12 +128,12 @@ def train(
         watch(rows, kept)
 
     for step in progress(range(start, config.steps), config.steps):
-        for group in optimiser.param_groups:
+        for group in (group for mover in movers for group in mover.param_groups):
             group["lr"] = group["scale"] * config.lr * schedule(step, config)
         _weigh_kl(loss, control.weight(step))
         kls, log_errors = [], []
         model.train()
-        optimiser.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         for part in range(config.accumulation):
             generator = torch.Generator().manual_seed(_seed(config.seed, step, part))
             images = pictures.batch(_rows_of(pictures.train, step, part, config), device)
@@ -154,7 +156,8 @@ def train(
         if not math.isfinite(norm):
             raise UserError(_diverged(f"the gradient's norm is {norm}", step, config))
         sums["grad_norm"] = sums.get("grad_norm", 0.0) + norm
-        optimiser.step()
+        for mover in movers:
+            mover.step()
         control.observe(fmean(kls), math.exp(fmean(log_errors)), schedule(step, config))
         sums["kl_nats"] = sums.get("kl_nats", 0.0) + fmean(kls)
         sums["psnr"] = sums.get("psnr", 0.0) - fmean(log_errors) * 10 / math.log(10)
@@ -180,7 +183,7 @@ def train(
                 {
                     "model": model.state_dict(),
                     "kept": kept.state_dict(),
-                    "optimiser": optimiser.state_dict(),
+                    "optimizers": [mover.state_dict() for mover in movers],
                     "control": control.state_dict(),
                     "rows": rows,
                     "kl_rows": kl_rows,
@@ -201,20 +204,6 @@ def schedule(step: int, config: TrainConfig) -> float:
         return config.warmup_start + (1 - config.warmup_start) * step / rise
     fraction = (step - rise) / max(config.steps - rise, 1)
     return config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * fraction))
-
-
-def _optimiser(model: EarVAE, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with a learning rate of its own for the linear maps and for the backbone."""
-    special = [
-        (model.linear_parameters(), config.linear_lr_scale),
-        (model.backbone_parameters(), config.backbone_lr_scale),
-    ]
-    taken = {id(p) for parameters, _ in special for p in parameters}
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
-    groups = [{"params": p, "scale": scale} for p, scale in [(rest, 1.0), *special] if p and scale > 0]
-    return torch.optim.AdamW(
-        groups, lr=config.lr, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True
-    )
 
 
 def _seed(*numbers: int) -> int:
