@@ -89,12 +89,11 @@ class EarVAE(nn.Module):
         return found
 
     def hidden_kernels(self) -> list[nn.Parameter]:
-        """Kernels (out, in, h, w) inside the network: not the linear maps, not the layers that give code and picture."""
-        last = [
-            part.out for part in (self.encoder, self.decoder) if isinstance(part, ResidualEncoder | ResidualDecoder)
-        ]
-        ends = {id(p) for p in [*self.linear_parameters(), *(layer.weight for layer in last)]}
-        return [p for p in self.parameters() if p.ndim == 4 and id(p) not in ends]
+        """Kernels (out, in, h, w) inside the network: neither the linear maps nor the layers that end a branch."""
+        residual = (ResidualEncoder, ResidualDecoder)
+        ends = [part.out.weight for part in (self.encoder, self.decoder) if isinstance(part, residual)]
+        left_out = {id(p) for p in [*self.linear_parameters(), *ends]}
+        return [p for p in self.parameters() if p.ndim == 4 and id(p) not in left_out]
 
     def backbone_parameters(self) -> list[nn.Parameter]:
         """The backbone's parameters that learn (none where there is no backbone)."""
