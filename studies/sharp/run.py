@@ -1,0 +1,117 @@
+"""PYTHONPATH=src python studies/sharp/run.py adamw-0
+
+Train the model of params.yaml with one change on real photos and measure it on people it never saw. The change and
+the people come from cases.yaml; the number after the dash is the seed.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+from tqdm import tqdm
+
+from ear_teacher.config import NO_BACKBONE, Variant, load_config
+from ear_teacher.data import PreparedData, to_tensor
+from ear_teacher.evaluation import codes_of_size, equal_floats, equal_rate, measure, posterior_statistics
+from ear_teacher.files import write_atomically
+from ear_teacher.linear import fit_codes, spectrum
+from ear_teacher.losses import Loss, perceptual_trunk
+from ear_teacher.metrics.quality import Nets
+from ear_teacher.models import new_model
+from ear_teacher.perceptual import TRUNK_FILE, load_lpips
+from ear_teacher.stage import run
+from ear_teacher.training.controller import target_start, wished_point
+from ear_teacher.training.loop import Pictures, train
+from ear_teacher.weights import load_trunk
+
+HERE = Path("studies/sharp")
+TRUNKS = Path("data/weights/perceptual")
+BATCH = 25
+
+
+def main() -> None:
+    torch.set_num_threads(1)  # so that the results are the same on any number of cores
+    name, _, seed = sys.argv[1].rpartition("-")
+    case = yaml.safe_load((HERE / "cases.yaml").read_text())[name]
+    variant = changed(case.get("change", {}), int(seed))
+    data = PreparedData.load(Path("studies/photos/128"))
+    floats = variant.model.latent_dim
+    codes = fit_codes(data.images, data.rows("train"), (1, variant.model.grid), max(floats, 1024))
+    code = codes[variant.model.grid].truncated(floats)
+    energies = spectrum(code)
+    backbone = load_trunk(Path("data/weights/v0/backbone.safetensors"))
+    model = new_model(
+        variant.model, data.image_size,
+        kl_weight=wished_point(variant.loss, energies, floats).kl_weight, seed=int(seed),
+        code=code if variant.model.warm_start == "klt" else None,
+        shrink=case.get("shrink", variant.loss.kl_weight is None),
+        backbone=backbone if variant.model.backbone != NO_BACKBONE else None,
+    )  # fmt: skip
+    trunk = perceptual_trunk(variant.loss)
+    loss = Loss(variant.loss, load_lpips(trunk, TRUNKS / TRUNK_FILE[trunk]) if trunk else None)
+    pictures = Pictures(data.images, data.rows("train"), data.rows("val", 48))
+    start = target_start(variant.loss, energies, floats)
+    with tempfile.TemporaryDirectory() as folder:
+        result = train(
+            model, loss, pictures, variant.train, Path(folder), kl_start=start,
+            progress=lambda steps, total: tqdm(steps, desc=sys.argv[1], unit="step"),
+        )  # fmt: skip
+    model.load_state_dict(result.best)
+    model.eval()
+
+    rows = data.rows(case["people"])
+    nets = Nets(**{net: load_lpips(net, TRUNKS / TRUNK_FILE[net]) for net in case.get("nets", ["alex"])})
+
+    def batches() -> Iterator[Tensor]:
+        for begin in range(0, len(rows), BATCH):
+            yield to_tensor(data.images[rows[begin : begin + BATCH]])
+
+    sized = codes_of_size({f"{grid}x{grid}": fitted for grid, fitted in codes.items()}, floats)
+    rebuilders = {"model": model.reconstruct} | {key: fitted.reconstruct for key, fitted in sized.items()}
+    tables = measure(batches, rebuilders, nets)
+    table = tables.pop("model")
+    kls, posterior = posterior_statistics(model, batches, seed=0)
+    kl = float(kls["kl"].mean())
+    line = equal_floats(tables, sized)
+    spectrum_of_kl = sorted(posterior["kl_per_dimension"].tolist(), reverse=True)
+    found: dict[str, Any] = {
+        "case": name, "seed": int(seed), "people": case["people"], "pictures": len(rows),
+        "steps": variant.train.steps, "images": variant.train.images_seen, "kept_step": result.best_step,
+        "floats": floats, "kl": kl, "active_units": posterior["active_units"],
+        "kl_of_dimensions": {f"{share:.0%}": spectrum_of_kl[int(share * (floats - 1))] for share in (0, 0.25, 0.5, 0.75, 1)},
+        "kl_weight": result.rows[-1]["kl_weight"],
+        "quality": {str(metric): float(table[metric].mean()) for metric in table},
+        "linear": {key: value["value"] for key, value in line.items() if key != "floats"},
+        "psnr_pooled": posterior["pooled"]["psnr_mean"],
+        "psnr_forecast": equal_rate(sized, data.images, rows, kl, floats)["psnr_mean"]["value"],
+        "history": [[row["step"], row["val/psnr"], row["val/ssim"], row["val/kl"]] for row in result.rows],
+    }  # fmt: skip
+    write_atomically(HERE / f"runs/{sys.argv[1]}.json", json.dumps(rounded(found), indent=1) + "\n")
+
+
+def changed(change: dict[str, dict[str, Any]], seed: int) -> Variant:
+    """The current model of params.yaml with other values in its sections."""
+    current = load_config().variant("current").model_dump()
+    change = {**change, "train": {**change.get("train", {}), "seed": seed}}
+    return Variant.model_validate({"name": "current"} | {
+        section: current[section] | change.get(section, {}) for section in ("model", "loss", "train")
+    })  # fmt: skip
+
+
+def rounded(value: Any) -> Any:
+    """Every number with six digits: what is below is noise of the machine."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    run(main)
