@@ -77,7 +77,7 @@ def main() -> None:
 
 def variant_of(name: str) -> Variant:
     """v0, v1, v0 with one fix, or the current model, free or held at a KL."""
-    config = load_config()
+    config = load_config("studies/params.yaml")
     if name in FIXES:
         section = FIXES[name]
         value = getattr(getattr(config.v1, section), name)

@@ -1,7 +1,8 @@
 """PYTHONPATH=src python studies/forecast/run.py squared-warm 1024 1e-5
 
 Train the project's model for a short time on real photos and set the KL and the PSNR it has on people it never saw
-beside the forecast for those people. The case names the loss (squared error, or that of params.yaml) and the start.
+beside the forecast for those people. The case names the loss (squared error, or that of studies/params.yaml) and the
+start.
 """
 
 import json
@@ -31,7 +32,7 @@ STEPS, BATCH = 240, 8
 def main() -> None:
     case, floats, weight = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     kind, start = case.split("-")
-    params = load_config()
+    params = load_config("studies/params.yaml")
     data = PreparedData.load(Path("studies/photos/128"))
     tests = data.rows("test")
     code = LinearCode.load(Path("studies/forecast/code/4x4.safetensors")).truncated(floats)

@@ -33,6 +33,7 @@ from ear_teacher.weights import load_trunk
 HERE = Path("studies/sharp")
 TRUNKS = Path("data/weights/perceptual")
 BATCH = 25
+QUANTILES = (0, 0.25, 0.5, 0.75, 1)
 
 
 def main() -> None:
@@ -79,12 +80,12 @@ def main() -> None:
     kls, posterior = posterior_statistics(model, batches, seed=0)
     kl = float(kls["kl"].mean())
     line = equal_floats(tables, sized)
-    spectrum_of_kl = sorted(posterior["kl_per_dimension"].tolist(), reverse=True)
+    nats = sorted(posterior["kl_per_dimension"].tolist(), reverse=True)
     found: dict[str, Any] = {
         "case": name, "seed": int(seed), "people": case["people"], "pictures": len(rows),
         "steps": variant.train.steps, "images": variant.train.images_seen, "kept_step": result.best_step,
         "floats": floats, "kl": kl, "active_units": posterior["active_units"],
-        "kl_of_dimensions": {f"{share:.0%}": spectrum_of_kl[int(share * (floats - 1))] for share in (0, 0.25, 0.5, 0.75, 1)},
+        "kl_of_dimensions": {f"{share:.0%}": nats[int(share * (floats - 1))] for share in QUANTILES},
         "kl_weight": result.rows[-1]["kl_weight"],
         "quality": {str(metric): float(table[metric].mean()) for metric in table},
         "linear": {key: value["value"] for key, value in line.items() if key != "floats"},

@@ -1,0 +1,148 @@
+"""PYTHONPATH=src python studies/sharp/page.py
+
+The runs of this study as docs/sharp.md.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from ear_teacher.files import write_atomically
+from ear_teacher.stage import run
+
+HERE = Path("studies/sharp")
+METRICS = {"psnr": ("PSNR, dB", ".2f"), "ssim": ("SSIM", ".4f"), "lpips_alex": ("LPIPS alex", ".4f")}
+INGREDIENTS = {
+    "default": "default",
+    "adamw": "AdamW for all weights, not Muon for the kernels",
+    "random-start": "random weights, no warm start",
+    "shrunk-start": "warm start with the shrunk mean",
+    "linear-maps-learn": "linear maps learn, at a tenth of the rate",
+    "layout-4x4": "code 4x4x64, not 8x8x16",
+    "width-32": "width 32, not 48",
+    "width-64": "width 64, not 48",
+    "backbone-frozen": "EfficientNet-Lite0, frozen, beside the encoder's branch",
+    "backbone-learns": "the same, its last four blocks learn",
+    "absolute-error": "absolute error of the same gradient share, not squared",
+    "perceptual-half": "half the LPIPS weight",
+    "perceptual-double": "twice the LPIPS weight",
+    "no-perceptual": "no LPIPS",
+    "no-ssim": "no SSIM term",
+    "ssim-double": "twice the SSIM weight",
+    "frequency": "frequency term, weight 0.01",
+    "lr-half": "half the learning rate",
+    "lr-double": "twice the learning rate",
+    "batch-16": "batches of 16, half as many steps",
+    "no-average": "no running average of the weights",
+    "no-flip": "no mirror images",
+    "degraded-input": "blurred, noisy, covered input, clean target",
+    "bfloat16": "convolutions in bfloat16",
+}
+TABLE = {
+    "floats-1024": "default",
+    "floats-512": "512 floats",
+    "floats-2048": "2,048 floats",
+    "psnr-only": "squared error and KL only",
+    "kl-1200": "KL held",
+    "hour": "within an hour",
+}
+
+
+def main() -> None:
+    cases = yaml.safe_load((HERE / "cases.yaml").read_text())
+    found = [json.loads(path.read_text()) for path in sorted((HERE / "runs").glob("*.json"))]
+    ablation = [run for run in found if run["case"] in INGREDIENTS]
+    table = {run["case"]: run for run in found if run["case"] in TABLE}
+    write_atomically(Path("docs/sharp.md"), page(ablation, table, cases))
+
+
+def page(ablation: list[dict], table: dict[str, dict], cases: dict) -> str:
+    """Both tables with the words around them."""
+    lines = [
+        "# What makes the model sharp",
+        "",
+        "EarVN1.0 at 128 px, 2 CPU cores, no GPU; each run one thread. Every row of both tables is a run of "
+        "`make sharp PHOTOS=<EarVN1.0 folder>`; what it changes stands in `studies/sharp/cases.yaml`.",
+        "",
+        "## One ingredient changed",
+        "",
+        *ablation_table(ablation),
+        "",
+        "## Sizes, rates and budgets",
+        "",
+        *budget_table(table),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def ablation_table(found: list[dict]) -> list[str]:
+    """Each ingredient's mean over its seeds, and its change against the default at the same seeds."""
+    if not found:
+        return ["No run yet."]
+    frame = pd.DataFrame(
+        [{"case": run["case"], "seed": run["seed"], "kl": run["kl"], **run["quality"]} for run in found]
+    )
+    frame = frame.set_index(["case", "seed"])
+    first = found[0]
+    rows = [
+        f"{first['pictures']} photos of the validation people, {first['images']:,} pictures seen (half of the default "
+        "budget): what is chosen is chosen here. A change is paired by seed; after it, the spread of the changes over "
+        "the seeds where there are several. *Seeds* are the repetitions. KL in nats.",
+        "",
+        "| | seeds | PSNR, dB ↑ | change | SSIM ↑ | change | LPIPS alex ↓ | change | KL |",
+        "| --- | ---: " + "| ---: " * 7 + "|",
+    ]
+    for case, words in INGREDIENTS.items():
+        if case not in frame.index.get_level_values("case"):
+            continue
+        own = frame.loc[case]
+        cells = []
+        for metric, (_, digits) in METRICS.items():
+            cells.append(format(own[metric].mean(), digits))
+            shared = own.index.intersection(frame.loc["default"].index)
+            change = own.loc[shared, metric] - frame.loc["default"].loc[shared, metric]
+            spread = f" ± {format(change.std(), digits)}" if len(change) > 1 else ""
+            cells.append("" if case == "default" else f"{change.mean():+{digits}}{spread}")
+        rows.append(f"| {words} | {len(own)} | {' | '.join(cells)} | {own['kl'].mean():,.0f} |")
+    return rows
+
+
+def budget_table(table: dict[str, dict]) -> list[str]:
+    """Each row beside the linear code of as many floats and the forecast at its KL."""
+    if not table:
+        return ["No run yet."]
+    rows = [
+        f"{next(iter(table.values()))['pictures']} photos of the test people, mean decoding. Below each figure the "
+        "best linear code of as many floats, metric by metric. *Pooled* is the PSNR of the mean squared error over all "
+        "pictures, beside the linear-Gaussian forecast at the measured KL; *of a dimension* are nats: its largest, "
+        "quartiles and least.",
+        "",
+        "| | pictures seen | floats | PSNR, dB ↑ | SSIM ↑ | LPIPS alex ↓ | KL | of a dimension | pooled | forecast |",
+        "| --- | ---: " + "| ---: " * 8 + "|",
+    ]
+    for case, words in TABLE.items():
+        if case not in table:
+            continue
+        run = table[case]
+        cells = [
+            f"{run['quality'][metric]:{digits}}<br>{run['linear'][metric]:{digits}}"
+            for metric, (_, digits) in METRICS.items()
+        ]
+        nats = " · ".join(f"{value:.2g}" for value in run["kl_of_dimensions"].values())
+        rows.append(
+            f"| {words} | {run['images']:,} | {run['floats']:,} | {' | '.join(cells)} | {run['kl']:,.0f} | {nats} | "
+            f"{run['psnr_pooled']:.2f} | {run['psnr_forecast']:.2f} |"
+        )
+    for case, run in table.items():
+        if "lpips_vgg" in run["quality"]:
+            rows += ["", f"{TABLE[case].capitalize()}, LPIPS vgg {run['quality']['lpips_vgg']:.3f} (linear "
+                     f"{run['linear']['lpips_vgg']:.3f}), VGG-L1 {run['quality']['perceptual_vgg_l1']:.3f} (linear "
+                     f"{run['linear']['perceptual_vgg_l1']:.3f})."]  # fmt: skip
+    return rows
+
+
+if __name__ == "__main__":
+    run(main)
