@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ear_teacher.config import UserError, Variant, load_config
 from ear_teacher.data import PreparedData, to_uint8
+from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.files import write_atomically
 from ear_teacher.linear import LinearCode, spectrum
 from ear_teacher.losses import Loss, perceptual_trunk
@@ -126,6 +127,9 @@ def main() -> None:
     model.save(out / "last")
     model.load_state_dict(result.best)
     model.save(out)
+    if normalization := GreyNormalization.load(Path("data/prepared")):
+        for folder in (out, out / "last"):
+            normalization.save(folder)
     delete_checkpoints(checkpoints)
 
 
