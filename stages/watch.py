@@ -38,8 +38,8 @@ def main() -> None:
         history = pd.read_csv(f"plots/train/{name}/history.csv")
         measured = json.loads(Path(f"metrics/{name}.json").read_text())
         happened = Path(f"plots/train/{name}/events.csv")
-        events = pd.read_csv(happened) if happened.exists() else pd.DataFrame({"step": [], "event": []})
-        fell_apart = events["event"][events["event"].str.startswith("back here")].str.cat(sep="; ")
+        events = pd.read_csv(happened).values.tolist() if happened.exists() else []
+        fell_apart = "; ".join(event for _, event in events if event.startswith("back here"))
         epochs = float(history["epoch"].iloc[-1])
         planned = variant.train.images_seen / len(data.rows("train"))
         code = LinearCode.load(Path("data/linear") / f"{variant.model.latent_layout}.safetensors")
@@ -64,7 +64,7 @@ def main() -> None:
             advice.append(bad_grey(config.data.normalization, *by_kind, config.watch, checked))
         rows = [{str(key): value for key, value in row.items()} for row in history.to_dict("records")]
         length = f"{history['step'].iloc[-1]} steps, {epochs:.1f} epochs, {history['images'].iloc[-1]} pictures seen"
-        told = [f"Step {step:.0f}: {event}." for step, event in zip(events["step"], events["event"], strict=True)]
+        told = [f"Step {step}: {event}." for step, event in events]
         runs[name] = Watched(judge(rows, config.watch, variant.loss), advice, length, told)
     write_atomically(Path("plots/milestones.csv"), table(runs).to_csv(index=False, float_format="%.6g"))
     write_atomically(Path("metrics/watch.md"), page(runs))
