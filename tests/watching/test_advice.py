@@ -24,9 +24,9 @@ def variant(name: str = "v0", loss: LossConfig = LossConfig(kl_weight=1e-4), **t
     return Variant(name=name, model=SMALL, loss=loss, train=TrainConfig(**train))
 
 
-def run(kl: float, weight: float | None = 1e-4, psnr: float | None = None) -> Run:
+def run(kl: float, weight: float | None = 1e-4, psnr: float = 27.9, epochs: float = 40.0) -> Run:
     loss = LossConfig(kl_weight=weight) if weight is not None else LossConfig(kl_target=20.0)
-    return Run(variant(loss=loss), 40.0, kl, psnr, ENERGIES, weight or 1e-4)
+    return Run(variant(loss=loss), epochs, kl, psnr, ENERGIES, weight or 1e-4)
 
 
 def test_a_command_sets_keys_that_stand_in_the_file_and_adds_the_others() -> None:
@@ -48,8 +48,14 @@ def test_a_high_kl_gets_the_weight_the_author_gives_it(kl: float, applies: bool,
     assert f"kl_weight={weight:g}" in advice.theirs
 
 
+def test_the_rule_for_blur_is_for_blurred_pictures_after_thirty_epochs() -> None:
+    assert blurry(run(139, psnr=27.9, epochs=30), PARAMS).applies
+    assert not blurry(run(139, psnr=28.1, epochs=30), PARAMS).applies
+    assert not blurry(run(139, psnr=27.9, epochs=29), PARAMS).applies
+
+
 def test_a_lower_weight_raises_the_kl_and_the_rule_says_by_how_much() -> None:
-    advice = blurry(run(139), PARAMS)
+    advice = blurry(run(139, psnr=at_kl(ENERGIES, 139, 256).psnr_mean), PARAMS)
     now, then = at_weight(ENERGIES, 1e-4, 256), at_weight(ENERGIES, 1e-6, 256)
     assert then.kl > now.kl
     assert advice.judgement == "partly right"
@@ -146,7 +152,7 @@ def test_every_command_changes_what_it_names_and_is_accepted(name: str) -> None:
     from ear_teacher.config import parse_config
 
     found = load_config(SHIPPED).variant(name)
-    here = Run(found, 40.0, 170.0, None, ENERGIES, 1e-5)
+    here = Run(found, 40.0, 170.0, 22.0, ENERGIES, 1e-5)
     cast = {"now": 0.5, "theirs": 0.2, "pixel": 0.7}
     colours = wrong_colours(found, 9.0, cast, WatchConfig(), PARAMS)
     high = blurry(here, PARAMS)

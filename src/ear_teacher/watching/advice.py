@@ -19,6 +19,7 @@ from ear_teacher.watching.commands import experiment
 
 BLURRY_FROM = 30  # epochs
 BLURRY = ((100.0, 1e-6), (50.0, 5e-6))  # nats above which they lower the weight, and to what
+SHARP = 28.0  # dB, their target
 WISHED_KL = 15.0  # nats, the upper end of what they call healthy
 LIMITED = 1.0  # dB below the forecast at equal rate from which the rate is not what limits the pictures
 CALMER = {"lr": 1e-4, "warmup_epochs": 10.0, "perceptual_weight": 0.5}
@@ -36,7 +37,7 @@ class Run:
         variant: its params.
         epochs: its length.
         kl: nats, mean over the test pictures.
-        psnr: dB of the mean squared error over the set, mean decoding; None where it was not measured.
+        psnr: dB of the mean squared error over the set, mean decoding.
         energies: along the linear code of the model's layout, held-out pictures.
         equivalent_weight: weight of a plain squared error that the forecast takes this loss for.
     """
@@ -44,7 +45,7 @@ class Run:
     variant: Variant
     epochs: float
     kl: float
-    psnr: float | None
+    psnr: float
     energies: Energies
     equivalent_weight: float
 
@@ -80,8 +81,8 @@ def blurry(run: Run, params: Mapping[str, Any]) -> Advice:
     """
     name, size, weight = run.variant.name, run.variant.model.latent_dim, run.variant.loss.kl_weight
     problem = f"still blurred after {BLURRY_FROM} epochs, KL still above {BLURRY[-1][0]:g}"
-    found = f"KL {run.kl:.0f} nats after {run.epochs:.1f} epochs"
-    applies = run.kl > BLURRY[-1][0]
+    found = f"KL {run.kl:.0f} nats and {run.psnr:.1f} dB after {run.epochs:.1f} epochs; sharp from {SHARP:g} dB"
+    applies = run.kl > BLURRY[-1][0] and run.psnr < SHARP and run.epochs >= BLURRY_FROM
     advised = next((value for above, value in BLURRY if run.kl > above), BLURRY[-1][1])
     theirs = experiment(name, {"loss.kl_weight": advised}, params)
     wish = at_kl(run.energies, WISHED_KL, size)
@@ -113,14 +114,13 @@ def blurry(run: Run, params: Mapping[str, Any]) -> Advice:
         f"for the KL; {price}."
     )
     judgement: Judgement = "partly right"
-    if run.psnr is not None:
-        level = at_kl(run.energies, run.kl, size).psnr_mean
-        if level - run.psnr > LIMITED:
-            judgement = "wrong"
-            effect += (
-                f" And the rate is not what blurs this model: with these {run.kl:.0f} nats a linear code has "
-                f"{level:.1f} dB, the model {run.psnr:.1f}."
-            )
+    level = at_kl(run.energies, run.kl, size).psnr_mean
+    if level - run.psnr > LIMITED:
+        judgement = "wrong"
+        effect += (
+            f" And the rate is not what blurs this model: with these {run.kl:.0f} nats a linear code has "
+            f"{level:.1f} dB, the model {run.psnr:.1f}."
+        )
     return Advice(problem, applies, found, theirs, judgement, effect, instead)
 
 
