@@ -15,7 +15,6 @@ from ear_teacher.stage import run
 MIXTURES = {
     "quarter-shared": "a quarter grey, one normalisation (the default)",
     "none-shared": "no grey in training",
-    "half-shared": "half grey",
     "quarter-per_group": "a quarter grey, each group its own normalisation",
 }
 BUILT = {
@@ -79,7 +78,6 @@ def answer(tables: dict[Key, pd.DataFrame]) -> list[str]:
         gap = change(colour, grey)
         word = "worse" if gap["ci_high"] < 0 else "better" if gap["ci_low"] > 0 else "neither better nor worse"
         none = halves(tables[model, "model", "none-shared"])[1]
-        half = halves(tables[model, "model", "half-shared"])[1]
         apart = halves(tables[model, "model", "quarter-per_group"])
         cast = grey["colour"].mean() / (grey["colour"].mean() + grey["brightness"].mean())
         sentences.append(
@@ -87,8 +85,7 @@ def answer(tables: dict[Key, pd.DataFrame]) -> list[str]:
             f"error {100 * cast:.0f} % is colour that "
             f"is not in the picture, the rest is brightness ({levels(grey, 'brightness'):.1f} levels; "
             f"{levels(colour, 'brightness'):.1f} in the same ears in colour). Without any grey in training they change "
-            f"by {shown(change(grey, none), ' dB')}, with half instead of a quarter by "
-            f"{shown(change(grey, half), ' dB')}. A normalisation of their own changes them by "
+            f"by {shown(change(grey, none), ' dB')}. A normalisation of their own changes them by "
             f"{shown(change(grey, apart[1]), ' dB')}, and the colour pictures by "
             f"{shown(change(colour, apart[0]), ' dB')}."
         )
@@ -103,7 +100,7 @@ def page(tables: dict[Key, pd.DataFrame], seeds: dict[Key, int]) -> str:
         "",
         f"Synthetic ears at 64 px, {len(first) // 2} pictures of {first['person'].nunique()} people no model saw, each "
         "measured twice: in colour and as its own luma, so that nothing differs but colour. Short runs "
-        f"({min(seeds.values())} seeds; 256 floats; the losses of `params.yaml`). Errors are counted in the original "
+        f"({min(seeds.values())} seed{'s' * (min(seeds.values()) > 1)}; 256 floats; the losses of `params.yaml`). Errors are counted in the original "
         "values of the pictures, also where they were normalised apart. Brackets: 95 % interval, people resampled; "
         "bold: it leaves 0 out.",
         "",

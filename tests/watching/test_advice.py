@@ -67,6 +67,13 @@ def test_a_lower_weight_raises_the_kl_and_the_rule_says_by_how_much() -> None:
     )
 
 
+def test_a_code_that_is_full_already_is_hardly_sharpened_by_a_lower_weight() -> None:
+    few = Energies(np.full(8, 50.0), 200.0, 3 * 64**2)
+    advice = blurry(Run(variant(), 40.0, 120.0, 20.0, few, 1e-4), PARAMS)
+    assert "It hardly sharpens" in advice.effect
+    assert advice.judgement == "wrong"
+
+
 def test_where_the_weight_is_below_theirs_already_their_advice_goes_the_other_way() -> None:
     advice = blurry(run(900, weight=1e-7), PARAMS)
     assert advice.judgement == "wrong"

@@ -21,6 +21,7 @@ BLURRY_FROM = 30  # epochs
 BLURRY = ((100.0, 1e-6), (50.0, 5e-6))  # nats above which they lower the weight, and to what
 SHARP = 28.0  # dB, their target
 WISHED_KL = 15.0  # nats, the upper end of what they call healthy
+NOTABLE = 0.5  # dB below which nobody sees a picture get sharper
 LIMITED = 1.0  # dB below the forecast at equal rate from which the rate is not what limits the pictures
 CALMER = {"lr": 1e-4, "warmup_epochs": 10.0, "perceptual_weight": 0.5}
 THEIR_EPOCHS = 100  # the run their warm-up of ten epochs belongs to
@@ -109,11 +110,12 @@ def blurry(run: Run, params: Mapping[str, Any]) -> Advice:
             f"{change}."
         )
         return Advice(problem, applies, found, theirs, "wrong", effect, instead)
+    sharper = then.psnr_sampled - now.psnr_sampled >= NOTABLE
+    judgement: Judgement = "partly right" if sharper else "wrong"
     effect = (
-        f"A lower weight raises the KL, which counts the information in the code: {change}. Right for sharpness, wrong "
-        f"for the KL; {price}."
+        f"A lower weight raises the KL, which counts the information in the code: {change}. "
+        f"{'Right for sharpness, wrong' if sharper else 'It hardly sharpens, and is wrong'} for the KL; {price}."
     )
-    judgement: Judgement = "partly right"
     level = at_kl(run.energies, run.kl, size).psnr_mean
     if level - run.psnr > LIMITED:
         judgement = "wrong"
