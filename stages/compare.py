@@ -33,7 +33,7 @@ def main() -> None:
             "floats of the code": measured["floats"],
             "active_units": measured["active_units"],
             "kl_weight": float(histories[name]["kl_weight"].iloc[-1]),
-            "training pictures seen": variant.train.images_seen,
+            "training pictures seen": int(histories[name]["images"].iloc[-1]),
         }
         rates[name] = {
             "kl": measured["kl"]["mean"],

@@ -10,21 +10,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from tqdm import tqdm
 
-from ear_teacher.config import NO_BACKBONE, load_config
+from ear_teacher.config import NO_BACKBONE, UserError, Variant, load_config
 from ear_teacher.data import PreparedData, to_uint8
+from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.files import write_atomically
 from ear_teacher.linear import LinearCode, spectrum
 from ear_teacher.losses import Loss, perceptual_trunk
 from ear_teacher.models import EarVAE, new_model
+from ear_teacher.models.encoders import BackboneEncoder
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.pictures import Example, render, write_jpeg
 from ear_teacher.stage import run
-from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, run_key
+from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, load_checkpoint, run_key
 from ear_teacher.training.controller import target_start, wished_point
-from ear_teacher.training.history import Row, write_history
+from ear_teacher.training.guard import Diverged
+from ear_teacher.training.history import Row, write_events, write_history
 from ear_teacher.training.loop import Pictures, train
+from ear_teacher.training.recovery import read_recoveries
+from ear_teacher.watching.advice import diverged
+from ear_teacher.watching.backbone_input import check_statistics
+from ear_teacher.watching.milestones import passed
 from ear_teacher.weights import load_trunk
 
 VALIDATION_PICTURES = 128
@@ -56,6 +64,8 @@ def main() -> None:
         shrink=variant.loss.kl_weight is None,
         backbone=backbone,
     ).to(device)
+    if isinstance(model.encoder, BackboneEncoder):
+        tqdm.write(f"{name}: {check_statistics(model.encoder.backbone)}")
     trunk = perceptual_trunk(variant.loss)
     lpips_net = load_lpips(trunk, Path("data/weights/perceptual") / TRUNK_FILE[trunk]) if trunk else None
     loss = Loss(variant.loss, lpips_net)
@@ -69,6 +79,8 @@ def main() -> None:
             f"{name} step {row['step']:.0f}, epoch {row['epoch']:.2f}: loss {row['val/loss']:.4f}, "
             f"PSNR {row['val/psnr']:.2f} dB, SSIM {row['val/ssim']:.3f}, KL {row['val/kl']:.0f} nats"
         )
+        for verdict in passed(rows, config.watch, variant.loss):
+            tqdm.write(f"{name} {verdict.sentence}")
         write_history(rows, plots)
         for milestone in (0.0, *variant.train.milestones):
             if before < milestone <= row["epoch"]:
@@ -82,14 +94,28 @@ def main() -> None:
                 )
                 write_jpeg(sheet, plots / f"milestone_epoch_{milestone:g}.jpg")
 
-    def progress(steps: range, total: int) -> Iterable[int]:
-        return tqdm(steps, desc=f"train {name}", unit="step", initial=steps.start, total=total)
-
     inputs = [file_hash(path) for path in (Path("data/prepared/images.npy"), Path("data/prepared/index.csv"))]
     key = run_key(variant.model_dump(), inputs, torch.get_num_threads(), str(device))
     checkpoints = Path(".checkpoints") / f"{name}-{key}"
+
+    def progress(steps: range, total: int) -> Iterable[int]:
+        if recoveries := read_recoveries(checkpoints):
+            told = recoveries[-1]
+            tqdm.write(f"{name} diverged at step {told.diverged_at} ({told.what}); it goes on from step {steps.start}")
+        return tqdm(steps, desc=f"train {name}", unit="step", initial=steps.start, total=total)
+
     kl_start = target_start(variant.loss, energies, variant.model.latent_dim)
-    result = train(model, loss, pictures, variant.train, checkpoints, watch, progress, kl_start)
+    try:
+        result = train(model, loss, pictures, variant.train, checkpoints, watch, progress, kl_start)
+    except Diverged as error:
+        epochs = variant.train.images_seen / len(pictures.train)
+        raise UserError(_keep_last_good(error, model, checkpoints, variant, epochs)) from None
+    events = [(item.step, f"back here from step {item.diverged_at}: {item.what}") for item in result.recoveries]
+    if result.stopped:
+        step = int(result.rows[-1]["step"])
+        events.append((step, f"ended early: {result.stopped}"))
+        tqdm.write(f"{name} ended early at step {step} of {variant.train.steps}: {result.stopped}.")
+    write_events(events, plots)
 
     out = Path("models") / name
     columns = [f"step {row['step']:.0f}" for row in result.rows]
@@ -101,7 +127,26 @@ def main() -> None:
     model.save(out / "last")
     model.load_state_dict(result.best)
     model.save(out)
+    if normalization := GreyNormalization.load(Path("data/prepared")):
+        for folder in (out, out / "last"):
+            normalization.save(folder)
     delete_checkpoints(checkpoints)
+
+
+def _keep_last_good(error: Diverged, model: EarVAE, checkpoints: Path, variant: Variant, epochs: float) -> str:
+    """Write the last good state as a model; what happened, where that model is and what to run, as a sentence."""
+    state = load_checkpoint(checkpoints)
+    kept = "its starting weights are of no use"
+    if state is not None:
+        model.load_state_dict(state["kept"])
+        model.cpu().save(checkpoints / "last_good")
+        kept = f"its state at step {state['step']} is kept in {checkpoints / 'last_good'}"
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    advice = diverged(variant, epochs, params, error.what)
+    return (
+        f"{variant.name} diverged at step {error.step}: {error.what}; {kept}; run it calmer with `{advice.theirs}`, or "
+        f"let it find its learning rate with `{advice.instead}`."
+    )
 
 
 if __name__ == "__main__":

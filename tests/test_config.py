@@ -10,11 +10,14 @@ from pydantic import ValidationError
 
 from ear_teacher.config import (
     Config,
+    DivergenceConfig,
     LossConfig,
     ModelConfig,
     SplitConfig,
+    StopConfig,
     SyntheticConfig,
     UserError,
+    WatchConfig,
     load_config,
     parse_config,
 )
@@ -80,6 +83,17 @@ def test_any_weight_survives_being_written_as_text(value: float) -> None:
         ("data.person_regex", "earvn", "group in parentheses"),
         ("data.split.test", [5], "none in common"),
         ("train.steps", 0, "train.steps = 0"),
+        ("train.stop.require", ["psnr", "ssim"], "train.stop.require.1 = 'ssim'"),
+        ("train.stop.require", ["perceptual"], "set loss.perceptual to vgg_l1"),
+        ("train.stop.kl_range", [15, 5], "two rising numbers"),
+        ("train.on_divergence", "retry", "'stop' or 'recover'"),
+        ("train.divergence.spike", 1, "greater than 1"),
+        ("train.divergence.lr_factor", 1, "less than 1"),
+        ("watch.kl", [[10, 10, 20], [1, 50, 100]], "watch.kl: the milestones must follow one another"),
+        ("watch.psnr", [[10, 20, 18]], "low at most high"),
+        ("watch.psnr", [[10, 20]], "watch.psnr.0"),
+        ("watch.ssim", [], "unknown key watch.ssim"),
+        ("data.normalization", "none", "'shared' or 'per_group'"),
         ("baselines.v0.loss.kl_weight", "abc", "baselines.v0"),
         ("baselines.v0.data", {}, "model, loss and train only"),
         ("baselines.v2", {}, "overlays v0 and v1"),
@@ -129,15 +143,28 @@ def test_every_key_stands_in_params_yaml_because_dvc_can_set_no_other() -> None:
             assert set(params[section]) == wanted, section
     assert set(params["data"]["synthetic"]) == set(SyntheticConfig.model_fields)
     assert set(params["data"]["split"]) == set(SplitConfig.model_fields)
+    assert set(params["train"]["stop"]) == set(StopConfig.model_fields)
+    assert set(params["train"]["divergence"]) == set(DivergenceConfig.model_fields)
+
+
+def test_what_params_yaml_says_of_watching_is_what_the_types_default_to() -> None:
+    config = load_config(SHIPPED)
+    assert config.watch == WatchConfig()
+    assert config.train.stop == config.v0.train.stop == StopConfig()
+    assert config.train.divergence == config.v0.train.divergence == DivergenceConfig()
 
 
 def test_v1_is_v0_plus_exactly_the_five_fixes() -> None:
     config = load_config(SHIPPED)
     changed = {
-        f"{section}.{key}": (getattr(getattr(config.v0, section), key), value)
+        f"{section}.{key}": (before, value)
         for section in ("model", "loss", "train")
-        for key, value in getattr(config.v1, section).model_dump().items()
-        if getattr(getattr(config.v0, section), key) != value
+        for (key, before), value in zip(
+            getattr(config.v0, section).model_dump().items(),
+            getattr(config.v1, section).model_dump().values(),
+            strict=True,
+        )
+        if before != value
     }
     assert changed == {
         "model.latent_dim": (512, 1024),

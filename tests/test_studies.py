@@ -12,7 +12,11 @@ STUDIES = Path(__file__).parents[1] / "studies"
 
 
 def page_of(study: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"page_of_{study}", STUDIES / study / "page.py")
+    return module_of(study, "page")
+
+
+def module_of(study: str, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{name}_of_{study}", STUDIES / study / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -47,3 +51,37 @@ def test_the_learnt_correction_never_sees_the_weight_it_is_judged_on() -> None:
     np.testing.assert_allclose(calibrated(rows), rows["kl_measured"], rtol=1e-9)
     spoilt = rows.assign(kl_measured=rows["kl_measured"].where(rows["kl_weight"] != 1e-4, 1.0))
     assert calibrated(spoilt)[1] == pytest.approx(rows["kl_measured"][1])
+
+
+def test_the_greyscale_study_splits_a_squared_error_into_brightness_and_colour_exactly() -> None:
+    run = module_of("greyscale", "run")
+    rng = np.random.default_rng(0)
+    originals, recons = rng.random((2, 5, 8, 8, 3))
+    found = run.errors(originals, recons)
+    whole = ((recons - originals) ** 2).mean((1, 2, 3))
+    np.testing.assert_allclose(found["brightness"] + found["colour"], whole)
+    np.testing.assert_allclose(found["psnr"], -10 * np.log10(whole))
+    brighter = run.errors(originals, originals + 0.1)
+    np.testing.assert_allclose(brighter["colour"], 0, atol=1e-12)
+    cast = run.errors(originals, originals + np.array([0.1, -0.1, 0.0]))
+    np.testing.assert_allclose(cast["brightness"], 0, atol=1e-12)
+
+
+def test_the_greyscale_study_compares_each_ear_with_itself() -> None:
+    page = module_of("greyscale", "page")
+    table = pd.DataFrame({
+        "person": list("aabb") * 2, "grey": [False] * 4 + [True] * 4,
+        "psnr": [30.0, 20, 25, 28, 31, 21, 26, 29], "brightness": [4e-4] * 8, "colour": [1e-4] * 8,
+    })  # fmt: skip
+    gap = page.change(*page.halves(table))
+    assert gap["mean"] == gap["ci_low"] == gap["ci_high"] == pytest.approx(1.0)
+    assert page.levels(table, "brightness") == pytest.approx(5.1)
+    seeds = [table, table.assign(psnr=table["psnr"] + 2)]
+    np.testing.assert_allclose(page.averaged(seeds)["psnr"], table["psnr"] + 1)
+
+
+def test_the_greyscale_study_makes_grey_pictures_of_the_same_luma() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    grey = module_of("greyscale", "run").as_grey(pictures)
+    assert (grey[..., 0] == grey[..., 1]).all()
+    np.testing.assert_allclose(grey[..., 0], pictures @ (0.299, 0.587, 0.114), atol=0.5)

@@ -108,6 +108,8 @@ class DataConfig(Section):
     min_side: Count = 32
     max_pixels: Count = 64_000_000
     max_bad_fraction: Share = 0.05
+    normalization: Literal["shared", "per_group"] = "shared"
+    """`per_group`: greyscale pictures are moved, channel by channel, to the mean and deviation of the colour ones."""
     near_duplicate_distance: Annotated[int, Field(ge=0, le=64)] = 2
     """Hamming distance of 64-bit perceptual hashes up to which two pictures count as near duplicates."""
     split: SplitConfig = SplitConfig()
@@ -228,6 +230,11 @@ class LossConfig(Section):
     kl_warmup_epochs: Annotated[float, _numeric, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
     """Epochs over which `kl_weight` rises from 0."""
 
+    @property
+    def measures_vgg_l1(self) -> bool:
+        """Whether the perceptual term is the author's."""
+        return self.perceptual == "vgg_l1" and self.perceptual_weight > 0
+
     @model_validator(mode="before")
     @classmethod
     def _a_target_replaces_the_default_weight(cls, data: Any) -> Any:
@@ -252,6 +259,45 @@ class LossConfig(Section):
         if self.kl_warmup_epochs and self.kl_weight is None:
             raise ValueError(f"loss.kl_warmup_epochs works with loss.kl_weight only: set it to 0 for loss.{given[0]}")
         return self
+
+
+class StopConfig(Section):
+    """When training ends before its steps: the author's criteria. With nothing required, never."""
+
+    require: tuple[Literal["kl_settled", "kl_range", "perceptual", "psnr", "no_gain"], ...] = ()
+    """Criteria that must all hold at the same validation."""
+    kl_change: Share = 0.1
+    """kl_settled: over the last `patience` epochs the KL moved by at most this share of its mean."""
+    kl_range: tuple[Number, Number] = (5.0, 15.0)
+    """kl_range: nats."""
+    perceptual: Annotated[float, _numeric, Field(gt=0, allow_inf_nan=False)] = 0.3
+    """perceptual: the VGG-L1 is below this. Measured only where `loss.perceptual` is vgg_l1."""
+    psnr: Number = 28.0
+    """psnr: above this, in dB."""
+    patience: Annotated[float, _numeric, Field(gt=0, allow_inf_nan=False)] = 5.0
+    """no_gain: so many epochs without a better value of what `train.select` goes by."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()} if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _ordered(self) -> StopConfig:
+        if not 0 <= self.kl_range[0] < self.kl_range[1]:
+            raise ValueError(f"stop.kl_range = {list(self.kl_range)} must be two rising numbers, the first at least 0")
+        return self
+
+
+class DivergenceConfig(Section):
+    """When a run counts as diverged, and how it recovers; see `training.guard`."""
+
+    spike: Annotated[float, _numeric, Field(gt=1, allow_inf_nan=False)] = 3.0
+    """Ten steps whose loss is this many times the lowest level of the run are a divergence; so is NaN."""
+    lr_factor: Annotated[float, _numeric, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.3
+    """recover: the learning rate of the next attempt, as a share of that of the one before."""
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    """recover: how many times at most."""
 
 
 class TrainConfig(Section):
@@ -292,6 +338,10 @@ class TrainConfig(Section):
     is for GPUs and CPUs that compute in it; others emulate it, slowly."""
     threads: Natural = 0
     """CPU threads; 0 = all cores. Results are reproducible for equal thread counts."""
+    stop: StopConfig = StopConfig()
+    on_divergence: Literal["stop", "recover"] = "stop"
+    """`recover`: go on from the last good checkpoint with a lower learning rate."""
+    divergence: DivergenceConfig = DivergenceConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -338,6 +388,52 @@ class ForecastConfig(Section):
         return self
 
 
+Milestones = tuple[tuple[Number, Number, Number], ...]
+"""(when, low, high), in order."""
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+class WatchConfig(Section):
+    """The author's monitoring list. Runs are judged by it, never changed by it."""
+
+    unit: Literal["epochs", "images"] = "epochs"
+    """What `when` counts: epochs, or training images seen."""
+    kl: Milestones = ((1.0, 50.0, 100.0), (10.0, 10.0, 20.0), (30.0, 5.0, 15.0))
+    """[when, low, high] in nats."""
+    perceptual: Milestones = ((10.0, 0.55, 0.65), (30.0, 0.35, 0.45), (50.0, 0.25, 0.35))
+    """[when, low, high] of the VGG-L1; their "about 0.6" is 0.55 to 0.65."""
+    psnr: Milestones = ((10.0, 18.0, 20.0), (30.0, 24.0, 26.0), (50.0, 27.0, 30.0))
+    """[when, low, high] in dB."""
+    pictures: tuple[tuple[Number, str], ...] = (
+        (10.0, "clear outline of the ear; helix and lobe visible; fine details may be blurred"),
+        (30.0, "sharp edges on all structures; antihelix and tragus visible; right colours"),
+    )
+    """[when, what the reconstructions should show]."""
+    colour_error: Annotated[float, _numeric, Field(gt=0, allow_inf_nan=False)] = 5.0
+    """CIEDE2000 above which colours count as wrong."""
+    grey_gap: Annotated[float, _numeric, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """dB by which greyscale pictures must be worse than colour ones to count as bad."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:
+        return {key: _tuples(value) for key, value in data.items()} if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _ordered(self) -> WatchConfig:
+        for key in ("kl", "perceptual", "psnr", "pictures"):
+            marks = getattr(self, key)
+            when = [mark[0] for mark in marks]
+            if when != sorted(set(when)) or any(moment <= 0 for moment in when):
+                raise ValueError(f"watch.{key}: the milestones must follow one another, from above 0")
+            if key != "pictures" and any(low > high for _, low, high in marks):
+                raise ValueError(f"watch.{key}: each milestone is [when, low, high], with low at most high")
+        return self
+
+
 class EvaluateConfig(Section):
     """The measurement on the test split."""
 
@@ -379,6 +475,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    watch: WatchConfig = WatchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     reconstruct: ReconstructConfig = ReconstructConfig()
     v0: Variant
@@ -394,6 +491,13 @@ class Config(Section):
                 f"linear.max_floats = {self.linear.max_floats} is below model.latent_dim = {longest}: "
                 "every model stands beside the linear code of its size, so raise it"
             )
+        for name in VARIANTS:
+            variant = self.variant(name)
+            if "perceptual" in variant.train.stop.require and not variant.loss.measures_vgg_l1:
+                raise ValueError(
+                    f"train.stop.require of {name} names perceptual, the VGG-L1, which this loss does not measure: set "
+                    "loss.perceptual to vgg_l1 with a weight above 0, or leave it out"
+                )
         return self
 
     def variant(self, name: str) -> Variant:

@@ -75,6 +75,52 @@ def test_a_changed_weight_retrains_the_current_model_alone_and_metrics_diff_show
     finished.run("dvc", "checkout")
 
 
+def test_a_changed_milestone_judges_again_and_trains_nothing(finished: Project) -> None:
+    before = (finished.folder / "plots/milestones.csv").read_text()
+    output = finished.run("dvc", "exp", "run", "-S", "watch.psnr=[[0.5,1,2],[30,24,26]]", "-n", "milestone")
+    assert "Running stage 'watch'" in output
+    for stage in ("prepare", "forecast", "train@v0", "train@v1", "train@current", "evaluate@current", "compare"):
+        assert f"Stage '{stage}' didn't change" in output
+    after = (finished.folder / "plots/milestones.csv").read_text()
+    assert after != before
+    assert "current,psnr,0.5,epoch,1,2," in after
+    finished.run("git", "checkout", ".")
+    finished.run("dvc", "checkout")
+
+
+def test_a_run_that_diverges_leaves_one_sentence_its_last_good_model_and_a_command_that_works(
+    finished: Project,
+) -> None:
+    wild = ["-S", "train.lr=0.9", "-S", "train.warmup=0", "-S", "train.max_grad_norm=1e9", "-S", "train.steps=40"]
+    wild += ["-S", "train.divergence.spike=1.2", "-S", "train.validate_every=10"]
+    output = finished.run("dvc", "exp", "run", *wild, fails=True)
+    assert "Traceback" not in output
+    sentence = next(line for line in output.splitlines() if "diverged at step" in line)
+    kept = sentence.split("kept in ")[1].split(";")[0]
+    assert EarVAE.load(finished.folder / kept).image_size == 64
+    assert "`dvc exp run -S train.lr=0.0001 -S train.warmup=0.1`" in sentence
+    assert "`dvc exp run -S train.on_divergence=recover`" in sentence
+    finished.run(
+        "dvc", "exp", "run", *wild, "-S", "train.on_divergence=recover", "-S", "train.divergence.lr_factor=0.01"
+    )
+    events = (finished.folder / "plots/train/current/events.csv").read_text()
+    assert "back here from step" in events
+    assert "back here from step" in (finished.folder / "metrics/watch.md").read_text()
+    finished.run("git", "checkout", ".")
+    finished.run("dvc", "checkout")
+
+
+def test_a_run_that_ends_early_says_why_in_its_record(finished: Project) -> None:
+    output = finished.run(
+        "dvc", "exp", "run", "-S", "train.stop.require=[psnr]", "-S", "train.stop.psnr=5", "-n", "early"
+    )
+    assert "current ended early at step 0 of 6: the PSNR of" in output
+    assert "dB is above 5" in (finished.folder / "plots/train/current/events.csv").read_text()
+    assert "Step 0: ended early" in (finished.folder / "metrics/watch.md").read_text()
+    finished.run("git", "checkout", ".")
+    finished.run("dvc", "checkout")
+
+
 def test_a_queued_experiment_runs_the_code_it_was_queued_with(finished: Project) -> None:
     module = finished.folder / "src/ear_teacher/comparison.py"
     original = module.read_text()

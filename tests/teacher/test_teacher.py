@@ -1,5 +1,6 @@
 """The teacher: three lines to load it, any kind of picture, one clear sentence where something is wrong."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from ear_teacher import EarTeacher
 from ear_teacher.config import ModelConfig, UserError
+from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.linear import fit_klt
 from ear_teacher.models import EarVAE, new_model
 
@@ -127,3 +129,20 @@ def test_a_backbone_model_gives_tokens() -> None:
     assert features.tokens.shape == (1, 16, 192)
     assert features.maps["stride16"].shape == (1, 256, 4, 4)
     assert features.mean.shape == (1, 32, 1, 1)
+
+
+def test_greyscale_pictures_are_normalised_on_the_way_in_and_back_on_the_way_out(
+    folder: Path, picture: np.ndarray, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    how = GreyNormalization((0.8, 0.7, 0.6), (0.15, 0.1, 0.05))
+    how.save(tmp_path / "model")
+    plain, apart = EarTeacher.load(folder, "cpu"), EarTeacher.load(tmp_path / "model", "cpu")
+    grey = picture[:, :, :1].repeat(3, axis=2)
+    moved = torch.from_numpy(how.apply(grey[None] / 255, np.array([True]))).permute(0, 3, 1, 2).float()
+    with torch.no_grad():
+        torch.testing.assert_close(apart.features(grey).mean, plain.model.encode(moved).mean)
+        inside = plain.model.reconstruct(moved).permute(0, 2, 3, 1).numpy()
+    wanted = torch.from_numpy(how.invert(inside, np.array([True]))).permute(0, 3, 1, 2).clamp(0, 1).float()
+    torch.testing.assert_close(apart.reconstruct(grey), wanted)
+    torch.testing.assert_close(apart.reconstruct(picture), plain.reconstruct(picture))

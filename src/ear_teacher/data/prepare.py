@@ -5,6 +5,7 @@ prepare(config.data, Path("data/prepared")) makes the folder, whole or not at al
     index.csv         a line per picture; see `arrays.PreparedData`
     quarantine.csv    file, reason: what was left out
     landmarks.csv, landmarks55.csv, regions.npy    rendered pictures only
+    normalization.json    only with `normalization: per_group`
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pandas as pd
 from ear_teacher.config import DataConfig, UserError
 from ear_teacher.data.arrays import ArrayWriter
 from ear_teacher.data.audit import Measures, duplicate_groups
+from ear_teacher.data.normalization import GreyNormalization, normalise_file
 from ear_teacher.data.sources import Entry, Picture, Source, open_source
 from ear_teacher.data.split import SPLITS, assign
 from ear_teacher.files import whole_folder
@@ -70,7 +72,10 @@ def prepare(config: DataConfig, out_dir: Path, *, workers: int | None = None, wr
         index.to_csv(folder / "index.csv", index=False, lineterminator="\n")
         quarantine = pd.DataFrame(kept.bad, columns=["file", "reason"])
         quarantine.to_csv(folder / "quarantine.csv", index=False, lineterminator="\n")
-        return _metrics(index, kept, source, config, moved)
+        metrics = _metrics(index, kept, source, config, moved)
+        if config.normalization == "per_group":
+            _normalise(folder, index, kept, metrics)
+        return metrics
 
 
 def _write_pictures(source: Source, size: int, folder: Path, files: contextlib.ExitStack, wrap: Wrap | None) -> _Kept:
@@ -192,6 +197,28 @@ def _metrics(index: pd.DataFrame, kept: _Kept, source: Source, config: DataConfi
     }
     metrics["warnings"] = _warnings(metrics)
     return metrics
+
+
+def _normalise(folder: Path, index: pd.DataFrame, kept: _Kept, metrics: Metrics) -> None:
+    """Give greyscale pictures the colour ones' statistics, and say in the metrics what was done."""
+    grey = index["grey"].to_numpy(dtype=bool)
+    training = (index["split"] == "train").to_numpy()
+    groups = [[kept.measures[row] for row in np.flatnonzero(training & which)] for which in (grey, ~grey)]
+    if not all(groups):
+        metrics["warnings"].append("data.normalization: per_group has nothing to do: only one group is trained on.")
+        return
+    how = GreyNormalization.fit(*groups)
+    clipped = normalise_file(folder / "images.npy", grey, how)
+    how.save(folder)
+    metrics["normalization"] = {
+        "grey_scale": [round(x, 5) for x in how.scale],
+        "grey_offset": [round(x, 5) for x in how.offset],
+        "grey_values_clipped": round(clipped, 5),
+    }
+    metrics["warnings"].append(
+        "Greyscale pictures were moved to the colour ones' mean and deviation: their errors in dB count in their new "
+        f"contrast, {20 * np.log10(np.mean(how.scale)):+.2f} dB against the old."
+    )
 
 
 def _counts(part: pd.DataFrame) -> dict[str, int]:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ear_teacher.config import UserError
+from ear_teacher.data.audit import is_grey
 from ear_teacher.images import BadImage, Box, open_image, to_square
 
 Picture = str | Path | Image.Image | NDArray[np.generic] | Tensor
@@ -46,6 +47,12 @@ def squares(pictures: Picture | Sequence[Picture], size: int, boxes: Sequence[Bo
         except BadImage as error:
             raise UserError(f"{name}: {error.reason}; leave it out or give another.") from None
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
+
+
+def grey_pictures(images: Tensor) -> Tensor:
+    """(N,) which of (N, 3, S, S) pictures in [0, 1] are greyscale, as `prepare` counts them."""
+    pixels = (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return torch.tensor([is_grey(picture) for picture in pixels], dtype=torch.bool)
 
 
 def _listed(pictures: Picture | Sequence[Picture]) -> list[Picture]:

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.images import Box
 from ear_teacher.models import EarVAE
 from ear_teacher.models.blocks import ResBlock
 from ear_teacher.models.encoders import BackboneEncoder, ResidualEncoder
-from ear_teacher.teacher.inputs import Picture, squares
+from ear_teacher.teacher.inputs import Picture, grey_pictures, squares
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,17 @@ class EarTeacher:
         model: a trained model; put in evaluation mode, its weights no longer learn.
         device: where it computes.
         dtype: of weights and features; float16 and bfloat16 are for GPUs.
+        normalization: what was done to greyscale training pictures (`data.normalization: per_group`), if anything.
     """
 
-    def __init__(self, model: EarVAE, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        model: EarVAE,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        normalization: GreyNormalization | None = None,
+    ) -> None:
+        self.normalization = normalization
         self.model = model.eval().requires_grad_(False).to(device, dtype)
         self.device = torch.device(device)
         self.dtype = dtype
@@ -67,7 +76,8 @@ class EarTeacher:
         Raises:
             UserError: a file is missing, damaged or not one of ours.
         """
-        return cls(EarVAE.load(folder), device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
+        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(EarVAE.load(folder), place, dtype, GreyNormalization.load(Path(folder)))
 
     @property
     def image_size(self) -> int:
@@ -90,7 +100,7 @@ class EarTeacher:
         Raises:
             UserError: a picture or a box is of no use; the message names which.
         """
-        parts = [self._encode(part) for part in self._squares(pictures, boxes).split(batch_size)]
+        parts = [self._encode(part) for part in self._squares(pictures, boxes)[0].split(batch_size)]
         return Features(
             torch.cat([part.mean for part in parts]),
             torch.cat([part.logvar for part in parts]),
@@ -106,11 +116,24 @@ class EarTeacher:
         batch_size: int = 32,
     ) -> Tensor:
         """(N, 3, S, S) in [0, 1], through the posterior's mean. Arguments and errors of `features`."""
-        parts = self._squares(pictures, boxes).split(batch_size)
-        return torch.cat([self.model.reconstruct(part.to(self.device, self.dtype)) for part in parts])
+        given, grey = self._squares(pictures, boxes)
+        parts = given.split(batch_size)
+        recon = torch.cat([self.model.reconstruct(part.to(self.device, self.dtype)) for part in parts])
+        if self.normalization is None or not grey.any():
+            return recon
+        back = self.normalization.invert(recon.float().cpu().permute(0, 2, 3, 1).double().numpy(), grey.numpy())
+        return torch.from_numpy(back).permute(0, 3, 1, 2).clamp(0, 1).to(recon)
 
-    def _squares(self, pictures: Picture | Sequence[Picture], boxes: Sequence[Box | None] | None) -> Tensor:
-        return squares(pictures, self.image_size, boxes)
+    def _squares(
+        self, pictures: Picture | Sequence[Picture], boxes: Sequence[Box | None] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Pictures as the model was trained on them, and which of them are greyscale."""
+        found = squares(pictures, self.image_size, boxes)
+        if self.normalization is None:
+            return found, torch.zeros(len(found), dtype=torch.bool)
+        grey = grey_pictures(found)
+        moved = self.normalization.apply(found.permute(0, 2, 3, 1).double().numpy(), grey.numpy())
+        return torch.from_numpy(moved).permute(0, 3, 1, 2).clamp(0, 1).float(), grey
 
     @torch.no_grad()
     def _encode(self, images: Tensor) -> Features:

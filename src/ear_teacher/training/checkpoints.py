@@ -58,6 +58,14 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def drop_newest(folder: Path) -> int | None:
+    """Remove the newest checkpoint where there is an older one; the step of the newest that is left."""
+    found = _newest_first(folder)
+    if len(found) > 1:
+        found.pop(0).unlink()
+    return int(found[0].name[5:14]) if found else None
+
+
 def delete_checkpoints(folder: Path) -> None:
     """Remove a finished run's checkpoints."""
     shutil.rmtree(folder, ignore_errors=True)

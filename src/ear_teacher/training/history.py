@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,3 +29,11 @@ def write_history(rows: list[Row], folder: Path) -> None:
             path = folder / "metrics" / f"{column}.tsv"
             pair = table[["step", column]].dropna().rename(columns={column: column.rsplit("/", 1)[-1]})
             write_atomically(path, pair.to_csv(index=False, sep="\t"))
+
+
+def write_events(events: Sequence[tuple[int, str]], folder: Path) -> None:
+    """Write `events.csv`, what happened to a run out of turn, as (step, sentence); no file where nothing did."""
+    path = folder / "events.csv"
+    path.unlink(missing_ok=True)
+    if events:
+        write_atomically(path, pd.DataFrame(events, columns=["step", "event"]).to_csv(index=False))

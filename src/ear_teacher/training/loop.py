@@ -21,13 +21,16 @@ from pytorch_msssim import ssim
 from torch import Tensor, nn
 
 from ear_teacher.augmentation import augment
-from ear_teacher.config import TrainConfig, UserError
+from ear_teacher.config import TrainConfig
 from ear_teacher.losses import Loss
 from ear_teacher.models import EarVAE
 from ear_teacher.training.checkpoints import load_checkpoint, save_checkpoint
 from ear_teacher.training.controller import KLControl
+from ear_teacher.training.guard import Diverged, Guard
 from ear_teacher.training.history import Row
 from ear_teacher.training.optimizers import optimizers
+from ear_teacher.training.recovery import Recovery, lr_scale, read_recoveries, recover
+from ear_teacher.training.stopping import stop_reason
 
 Progress = Callable[[range, int], Iterable[int]]
 
@@ -65,6 +68,8 @@ class Result:
     Attributes:
         rows: one a validation.
         kl_per_dim: (validations, D) nats, mean over the validation pictures.
+        stopped: why training ended before its steps; None where it did not.
+        recoveries: returns to a good state after a divergence.
     """
 
     best: dict[str, Tensor]
@@ -72,6 +77,8 @@ class Result:
     rows: list[Row]
     best_step: int
     kl_per_dim: np.ndarray
+    stopped: str | None
+    recoveries: list[Recovery]
 
 
 def train(
@@ -86,6 +93,9 @@ def train(
 ) -> Result:
     """Train a model, validating at step 0, every `validate_every` steps and at the end.
 
+    It ends early where `config.stop` says so. Where the run falls apart it ends with an error, or goes back to its
+    last good checkpoint with a lower learning rate (`config.on_divergence`).
+
     Args:
         model: at its starting weights; changed in place.
         loss: the objective.
@@ -97,8 +107,27 @@ def train(
         kl_start: weight of the KL to start from where `loss` holds a target (`controller.target_start`).
 
     Raises:
-        UserError: the loss or a gradient became NaN or infinite; the message names the term and the step.
+        Diverged: the loss or a gradient became NaN or infinite, or the loss left its level (`training.guard`), and the
+            run is not to recover or could not; the message names what was seen and the step.
     """
+    while True:
+        try:
+            return _attempt(model, loss, pictures, config, checkpoints, watch, progress, kl_start)
+        except Diverged as error:
+            recover(error, checkpoints, config)
+
+
+def _attempt(
+    model: EarVAE,
+    loss: Loss,
+    pictures: Pictures,
+    config: TrainConfig,
+    checkpoints: Path,
+    watch: Watcher,
+    progress: Progress,
+    kl_start: float | None,
+) -> Result:
+    """Train from the newest checkpoint, or from the start, to the end or to a divergence."""
     device = next(model.parameters()).device
     loss = loss.to(device)
     movers = optimizers(model, config)
@@ -109,7 +138,19 @@ def train(
     control = KLControl(loss.config, kl_start, len(pictures.train) / (config.batch_size * config.accumulation))
     best: dict[str, Any] = {"score": math.inf, "step": 0, "weights": {}}
     sums: dict[str, float] = {}
+    guard = Guard(config.divergence.spike)
+    recoveries = read_recoveries(checkpoints)
+    good: int | None = None  # step of the newest checkpoint
     start = 0
+
+    def diverged(what: str, step: int) -> Diverged:
+        return Diverged(what, step, good)
+
+    def save(step: int) -> None:
+        parts: dict[str, Any] = {"model": model, "kept": kept, "control": control, "guard": guard}
+        state = {name: part.state_dict() for name, part in parts.items()}
+        state |= {"optimizers": [mover.state_dict() for mover in movers]}
+        save_checkpoint(checkpoints, step, state | {"rows": rows, "kl_rows": kl_rows, "best": best, "step": step})
 
     state = load_checkpoint(checkpoints)
     if state is not None:
@@ -118,20 +159,27 @@ def train(
         for mover, saved in zip(movers, state["optimizers"], strict=True):
             mover.load_state_dict(saved)
         control.load_state_dict(state["control"])
+        guard.load_state_dict(state["guard"])
         rows, kl_rows, best, start = state["rows"], state["kl_rows"], state["best"], state["step"]
+        good = start
     else:
         _weigh_kl(loss, control.final)
         measured, kl_per_dim = _validate(kept, loss, pictures, config)
         rows.append(_row(0, config, len(pictures.train)) | {"kl_weight": control.final} | measured)
         kl_rows.append(kl_per_dim)
         best = _better(best, rows[-1], config, kept, control.seeks)
+        guard.begin(measured["val/loss"] - measured.get("val/weighted/kl", 0.0), measured.get("val/raw/kl", 0.0))
+        if math.isfinite(measured["val/loss"]):
+            save(0)
+            good = 0
         watch(rows, kept)
 
-    for step in progress(range(start, config.steps), config.steps):
+    stopped = stop_reason(rows, config)
+    for step in progress(range(start, start if stopped else config.steps), config.steps):
         for group in (group for mover in movers for group in mover.param_groups):
-            group["lr"] = group["scale"] * config.lr * schedule(step, config)
+            group["lr"] = group["scale"] * config.lr * schedule(step, config) * lr_scale(step, recoveries, config)
         _weigh_kl(loss, control.weight(step))
-        kls, log_errors = [], []
+        kls, log_errors, seen = [], [], {"loss": 0.0, "kl": 0.0}
         model.train()
         model.zero_grad(set_to_none=True)
         for part in range(config.accumulation):
@@ -148,14 +196,19 @@ def train(
             for name, value in {"loss": total, **raw}.items():
                 number = float(value.detach())
                 if not math.isfinite(number):
-                    raise UserError(_diverged(f"the {name} term is {number}", step, config))
+                    raise diverged(f"the {name} term is {number}", step + 1)
                 sums[name] = sums.get(name, 0.0) + number / config.accumulation
+                if name in seen:
+                    seen[name] += number / config.accumulation
             kls.append(float(kl.detach().sum(1).mean()))
             log_errors.append(float(_log_error(recon.detach(), target).mean()))
         norm = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
         if not math.isfinite(norm):
-            raise UserError(_diverged(f"the gradient's norm is {norm}", step, config))
+            raise diverged(f"the gradient's norm is {norm}", step + 1)
         sums["grad_norm"] = sums.get("grad_norm", 0.0) + norm
+        kl_weight = loss.weights.get("kl", 0.0)
+        if what := guard.observe(seen["loss"] - kl_weight * seen["kl"], seen["kl"], kl_weight):
+            raise diverged(what, step + 1)
         for mover in movers:
             mover.step()
         control.observe(fmean(kls), math.exp(fmean(log_errors)), schedule(step, config))
@@ -174,27 +227,24 @@ def train(
             trained |= _terms("train", means, loss)
             _weigh_kl(loss, control.final)
             measured, kl_per_dim = _validate(kept, loss, pictures, config)
-            rows.append(_row(done, config, len(pictures.train)) | {"kl_weight": control.final} | trained | measured)
+            if not math.isfinite(measured["val/loss"]):
+                raise diverged(f"the validation loss is {measured['val/loss']}", done)
+            now = _row(done, config, len(pictures.train)) | {"kl_weight": control.final}
+            if recoveries:
+                now |= {"lr": now["lr"] * lr_scale(done - 1, recoveries, config)}
+                now |= {"recoveries": sum(item.step < done for item in recoveries)}
+            rows.append(now | trained | measured)
             kl_rows.append(kl_per_dim)
             best = _better(best, rows[-1], config, kept, control.seeks)
-            save_checkpoint(
-                checkpoints,
-                done,
-                {
-                    "model": model.state_dict(),
-                    "kept": kept.state_dict(),
-                    "optimizers": [mover.state_dict() for mover in movers],
-                    "control": control.state_dict(),
-                    "rows": rows,
-                    "kl_rows": kl_rows,
-                    "best": best,
-                    "step": done,
-                },
-            )
+            if guard.sound(kl_weight):
+                save(done)
+                good = done
             watch(rows, kept)
+            if stopped := stop_reason(rows, config):
+                break
 
     last = {name: tensor.detach().clone() for name, tensor in kept.state_dict().items()}
-    return Result(best["weights"], last, rows, int(best["step"]), np.array(kl_rows))
+    return Result(best["weights"], last, rows, int(best["step"]), np.array(kl_rows), stopped, recoveries)
 
 
 def schedule(step: int, config: TrainConfig) -> float:
@@ -300,10 +350,3 @@ def _average(kept: EarVAE, model: EarVAE, decay: float) -> None:
             average.lerp_(now, 1 - decay)
         else:
             average.copy_(now)
-
-
-def _diverged(what: str, step: int, config: TrainConfig) -> str:
-    return (
-        f"Training diverged at step {step + 1}: {what}; try "
-        f"`dvc exp run -S train.lr={config.lr / 3:.2g} -S train.warmup=0.1`."
-    )
