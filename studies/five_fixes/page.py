@@ -86,9 +86,9 @@ def main() -> None:
         "",
         f"v0 of `studies/params.yaml` with one fix each, on EarVN1.0 at 64 px: {len(people)} photos of "
         f"{people.nunique()} people no model saw. Budgets of {' and '.join(str(b) for b in runs.budgets)} steps of 8 "
-        f"pictures, seeds {', '.join(str(s) for s in runs.seeds)}. These are short runs: they say what "
-        "a fix does early on, with the small backbone and LPIPS-alex that stand in for the author's (`studies/params.yaml`), not where 200 epochs "
-        "end.",
+        f"pictures, seeds {', '.join(str(s) for s in runs.seeds)}. These are short runs: they say what a fix does "
+        "early on, with the small backbone and LPIPS-alex that stand in for the author's (`studies/params.yaml`), not "
+        "where 200 epochs end.",
         "",
         "Changes are paired by picture, seeds averaged; the 95 % interval resamples people. A verdict is given only "
         "where the interval *and* every single seed lie on the same side of 0 at *both* budgets; otherwise *not "
