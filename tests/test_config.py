@@ -72,7 +72,7 @@ def test_any_weight_survives_being_written_as_text(value: float) -> None:
         ("loss.kl_weight", -1e-5, "greater than or equal to 0"),
         ("loss.kl_wieght", 1e-5, "unknown key loss.kl_wieght"),
         ("loss.recon", "l3", "'mse' or 'l1'"),
-        ("model.latent_dim", 1000, "use a multiple of 16"),
+        ("model.latent_dim", 1000, "use a multiple of 64"),
         ("model.latent_dim", 12.5, "model.latent_dim = 12.5"),
         ("model.latent_dim", 4096, "linear.max_floats"),
         ("model.latent_layout", "vector", "4x4 or 8x8"),
