@@ -64,8 +64,8 @@ def page(rows: pd.DataFrame) -> str:
         f"`studies/params.yaml` in 4x4 layout, {first['steps']} steps of {first['batch']} pictures, so every run is "
         "short. KL in nats; PSNR in dB of a sampled code and of the mean squared error over the set, unclamped, as the "
         "forecast has it. *At equal KL* is the measured PSNR less the forecast's at the measured KL: how far a "
-        "network is better than every linear-Gaussian code. A warm start begins at the optimum of the squared error, so "
-        "its rows say where training leads away from it; the rows from random weights say how far so short a training "
+        "network is better than every linear-Gaussian code. A warm start begins at the optimum of the squared error, "
+        "so its rows say where training leads away from it; those from random weights say how far so short a training "
         "finds it.",
         "",
         "Repeat it with `make forecast PHOTOS=<EarVN1.0 folder>`.",
