@@ -60,8 +60,11 @@ def main() -> None:
             checked = "There is no backbone that needs other statistics."
             if variant.model.encoder == "backbone":
                 checked = check_statistics(Backbone(variant.model.backbone, data.image_size, 0))
-            by_kind = [measured[kind]["psnr"]["mean"] for kind in ("colour", "grey")]
-            advice.append(bad_grey(config.data.normalization, *by_kind, config.watch, checked))
+            psnr, colour = (
+                {kind: measured[kind][metric]["mean"] for kind in ("colour", "grey")}
+                for metric in ("psnr", "ciede2000")
+            )
+            advice.append(bad_grey(config.data.normalization, psnr, colour, config.watch, checked))
         rows = [{str(key): value for key, value in row.items()} for row in history.to_dict("records")]
         length = f"{history['step'].iloc[-1]} steps, {epochs:.1f} epochs, {history['images'].iloc[-1]} pictures seen"
         told = [f"Step {step}: {event}." for step, event in events]

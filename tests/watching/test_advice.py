@@ -9,7 +9,7 @@ from ear_teacher.config import LossConfig, ModelConfig, TrainConfig, Variant, Wa
 from ear_teacher.forecast import at_kl, at_weight
 from ear_teacher.linear import Energies
 from ear_teacher.losses import Loss
-from ear_teacher.watching.advice import Run, bad_grey, blurry, diverged, wrong_colours
+from ear_teacher.watching.advice import Advice, Run, bad_grey, blurry, diverged, wrong_colours
 from ear_teacher.watching.colour import emphasis
 from ear_teacher.watching.commands import experiment
 from tests.test_config import SHIPPED
@@ -143,14 +143,24 @@ def test_the_rule_for_colours_is_judged_by_what_the_loss_then_cares_for() -> Non
     assert wrong_colours(variant(), 9.0, EQUAL, watch, PARAMS).judgement == "wrong"
 
 
-def test_the_rule_for_greyscale_applies_where_it_is_worse_by_the_gap_only() -> None:
-    watch = WatchConfig()
-    assert bad_grey("shared", 30.0, 28.5, watch, "Checked.").applies
-    fine = bad_grey("shared", 30.0, 31.0, watch, "Checked.")
+def grey_rule(psnr: float, colour_error: float = 2.0, of_colour: float = 2.0, normalization: str = "shared") -> Advice:
+    errors = {"colour": of_colour, "grey": colour_error}
+    return bad_grey(normalization, {"colour": 30.0, "grey": psnr}, errors, WatchConfig(), "Checked.")
+
+
+def test_the_rule_for_greyscale_applies_where_it_is_worse_by_the_gap_or_tinted() -> None:
+    assert grey_rule(28.5).applies
+    fine = grey_rule(31.0)
     assert not fine.applies
     assert "1.00 dB better" in fine.found
     assert fine.theirs == "dvc exp run -S data.normalization=per_group"
-    assert bad_grey("per_group", 30.0, 28.5, watch, "Checked.").theirs == ""
+    assert grey_rule(31.0, colour_error=6.0).applies
+    assert grey_rule(28.5, normalization="per_group").theirs == ""
+
+
+def test_greyscale_pictures_as_wrong_in_colour_as_the_colour_ones_are_not_a_matter_of_greyscale() -> None:
+    assert "too little of colour altogether" in grey_rule(31.0, 12.0, of_colour=14.0).effect
+    assert "too little of colour" not in grey_rule(31.0, 12.0, of_colour=2.0).effect
 
 
 @pytest.mark.parametrize("name", ["v0", "v1", "current"])

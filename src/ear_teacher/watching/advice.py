@@ -202,24 +202,38 @@ def wrong_colours(
 
 
 def bad_grey(
-    normalization: str, colour_psnr: float, grey_psnr: float, watch: WatchConfig, backbone_statistics: str
+    normalization: str,
+    psnr: Mapping[str, float],
+    colour_error: Mapping[str, float],
+    watch: WatchConfig,
+    backbone_statistics: str,
 ) -> Advice:
     """Greyscale pictures are bad: check the normalisation, or normalise colour and greyscale apart.
 
+    Bad is a PSNR below that of the colour pictures, or a colour that greyscale pictures should not have.
+
     Args:
         normalization: `data.normalization`.
-        colour_psnr, grey_psnr: dB, means over the test pictures of each kind.
-        watch: the threshold.
+        psnr, colour_error: dB and CIEDE2000, means over the `colour` and the `grey` test pictures.
+        watch: the thresholds.
         backbone_statistics: what the check of the backbone's input said.
     """
-    gap = colour_psnr - grey_psnr
-    worse = "worse" if gap > 0 else "better"
-    found = f"greyscale {grey_psnr:.2f} dB, {abs(gap):.2f} dB {worse} than colour"
+    gap = psnr["colour"] - psnr["grey"]
+    tinted = colour_error["grey"] > watch.colour_error
+    found = (
+        f"greyscale {psnr['grey']:.2f} dB, {abs(gap):.2f} dB {'worse' if gap > 0 else 'better'} than colour; CIEDE2000 "
+        f"{colour_error['grey']:.1f}, of colour pictures {colour_error['colour']:.1f}"
+    )
     theirs = "dvc exp run -S data.normalization=per_group" if normalization == "shared" else ""
     effect = (
         "Normalisation is one and the same for all pictures, [0, 1] on the way in and out. "
         if normalization == "shared"
-        else "Greyscale pictures are normalised apart already, so their dB count in their new contrast. "
+        else "Greyscale pictures are normalised apart already, so their errors count in their new contrast. "
     )
-    effect += f"{backbone_statistics} What separate normalisation does is measured in docs/greyscale.md."
-    return Advice("greyscale pictures are bad", gap > watch.grey_gap, found, theirs, "checked", effect)
+    effect += f"{backbone_statistics} "
+    if tinted and colour_error["colour"] > watch.colour_error:
+        effect += "Colour pictures are as far off, so the model knows too little of colour altogether: not a matter of "
+        effect += "greyscale. "
+    effect += "What separate normalisation does is measured in docs/greyscale.md."
+    applies = gap > watch.grey_gap or tinted
+    return Advice("greyscale pictures are bad", applies, found, theirs, "checked", effect)
