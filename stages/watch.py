@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _emphasis(variant: Variant, data: PreparedData) -> dict[str, float]:
-    """What a colour cast costs in this loss, in the one the author advises, and with twice the pixel weight."""
+    """What a colour cast costs in this loss, in the one the author advises, and in two that might do better."""
     changes = {key.removeprefix("loss."): value for key, value in COLOURS.items()}
     advised = variant.loss.model_copy(update=changes)
     pixel = variant.loss.model_copy(update={"recon_weight": 2 * variant.loss.recon_weight})
@@ -88,7 +88,8 @@ def _emphasis(variant: Variant, data: PreparedData) -> dict[str, float]:
     assert trunk is not None
     net = load_lpips(trunk, Path("data/weights/perceptual") / TRUNK_FILE[trunk])
     pictures = to_tensor(data.images[data.rows("val", COLOUR_PICTURES)])
-    return emphasis(Loss(advised, net), pictures, weights)
+    plain = Loss(advised.model_copy(update={"focal": False}), net)
+    return emphasis(Loss(advised, net), pictures, weights) | emphasis(plain, pictures, {"plain": weights["now"]})
 
 
 if __name__ == "__main__":
