@@ -9,7 +9,7 @@ from ear_teacher.config import LossConfig, ModelConfig, TrainConfig, Variant, Wa
 from ear_teacher.forecast import at_kl, at_weight
 from ear_teacher.linear import Energies
 from ear_teacher.losses import Loss
-from ear_teacher.watching.advice import Run, bad_grey, blurry, diverged, wrong_colours
+from ear_teacher.watching.advice import Advice, Run, bad_grey, blurry, diverged, wrong_colours
 from ear_teacher.watching.colour import emphasis
 from ear_teacher.watching.commands import experiment
 from tests.test_config import SHIPPED
@@ -17,7 +17,7 @@ from tests.test_config import SHIPPED
 PARAMS = yaml.safe_load(SHIPPED.read_text())
 ENERGIES = Energies(np.geomspace(500, 1e-3, 300), 1e-3, 3 * 64**2)
 SMALL = ModelConfig(latent_dim=256, latent_layout="4x4")
-EQUAL = {"now": 0.5, "theirs": 0.5, "pixel": 0.5}
+EQUAL = {"now": 0.5, "theirs": 0.5, "pixel": 0.5, "plain": 0.5}
 
 
 def variant(name: str = "v0", loss: LossConfig = LossConfig(kl_weight=1e-4), **train) -> Variant:  # noqa: B008
@@ -134,23 +134,36 @@ def test_a_squared_error_counts_a_cast_as_it_counts_a_blur_and_ssim_counts_it_le
 
 def test_the_rule_for_colours_is_judged_by_what_the_loss_then_cares_for() -> None:
     watch = WatchConfig()
-    away = wrong_colours(variant(), 9.0, {"now": 0.5, "theirs": 0.2, "pixel": 0.7}, watch, PARAMS)
+    away = wrong_colours(variant(), 9.0, {"now": 0.5, "theirs": 0.2, "pixel": 0.7, "plain": 0.5}, watch, PARAMS)
     assert (away.applies, away.judgement) == (True, "wrong")
     assert "turns the loss away from colour" in away.effect
     assert away.instead == "dvc exp run -S +baselines.v0.loss.recon_weight=2"
-    towards = wrong_colours(variant(), 4.0, {"now": 0.2, "theirs": 0.5, "pixel": 0.2}, watch, PARAMS)
+    towards = wrong_colours(variant(), 4.0, {"now": 0.2, "theirs": 0.5, "pixel": 0.2, "plain": 0.2}, watch, PARAMS)
     assert (towards.applies, towards.judgement, towards.instead) == (False, "right", "")
-    assert wrong_colours(variant(), 9.0, EQUAL, watch, PARAMS).judgement == "wrong"
+    nothing = wrong_colours(variant(), 9.0, EQUAL, watch, PARAMS)
+    assert (nothing.judgement, nothing.instead) == ("wrong", "")
+    focal = wrong_colours(variant(), 9.0, EQUAL | {"pixel": 0.51, "plain": 0.9}, watch, PARAMS)
+    assert focal.instead == "dvc exp run -S baselines.v0.loss.focal=false"
 
 
-def test_the_rule_for_greyscale_applies_where_it_is_worse_by_the_gap_only() -> None:
-    watch = WatchConfig()
-    assert bad_grey("shared", 30.0, 28.5, watch, "Checked.").applies
-    fine = bad_grey("shared", 30.0, 31.0, watch, "Checked.")
+def grey_rule(psnr: float, colour_error: float = 2.0, of_colour: float = 2.0, normalization: str = "shared") -> Advice:
+    errors = {"colour": of_colour, "grey": colour_error}
+    return bad_grey(normalization, {"colour": 30.0, "grey": psnr}, errors, WatchConfig(), "Checked.")
+
+
+def test_the_rule_for_greyscale_applies_where_it_is_worse_by_the_gap_or_tinted() -> None:
+    assert grey_rule(28.5).applies
+    fine = grey_rule(31.0)
     assert not fine.applies
     assert "1.00 dB better" in fine.found
     assert fine.theirs == "dvc exp run -S data.normalization=per_group"
-    assert bad_grey("per_group", 30.0, 28.5, watch, "Checked.").theirs == ""
+    assert grey_rule(31.0, colour_error=6.0).applies
+    assert grey_rule(28.5, normalization="per_group").theirs == ""
+
+
+def test_greyscale_pictures_as_wrong_in_colour_as_the_colour_ones_are_not_a_matter_of_greyscale() -> None:
+    assert "too little of colour altogether" in grey_rule(31.0, 12.0, of_colour=14.0).effect
+    assert "too little of colour" not in grey_rule(31.0, 12.0, of_colour=2.0).effect
 
 
 @pytest.mark.parametrize("name", ["v0", "v1", "current"])
@@ -160,7 +173,7 @@ def test_every_command_changes_what_it_names_and_is_accepted(name: str) -> None:
 
     found = load_config(SHIPPED).variant(name)
     here = Run(found, 40.0, 170.0, 22.0, ENERGIES, 1e-5)
-    cast = {"now": 0.5, "theirs": 0.2, "pixel": 0.7}
+    cast = {"now": 0.5, "theirs": 0.2, "pixel": 0.7, "plain": 0.5}
     colours = wrong_colours(found, 9.0, cast, WatchConfig(), PARAMS)
     high = blurry(here, PARAMS)
     calm = diverged(found, 5.4, PARAMS, "x")

@@ -25,6 +25,7 @@ NOTABLE = 0.5  # dB below which nobody sees a picture get sharper
 LIMITED = 1.0  # dB below the forecast at equal rate from which the rate is not what limits the pictures
 CALMER = {"lr": 1e-4, "warmup_epochs": 10.0, "perceptual_weight": 0.5}
 THEIR_EPOCHS = 100  # the run their warm-up of ten epochs belongs to
+CLEAR = 1.05  # a smaller factor is no difference
 COLOURS = {"loss.perceptual_weight": 1.0, "loss.ssim_weight": 0.5}
 
 Judgement = Literal["right", "partly right", "wrong", "checked"]
@@ -62,7 +63,8 @@ class Advice:
         theirs: their advice as a command; empty where there is nothing to run.
         judgement: whether their advice does what they say.
         effect: what will happen, and why.
-        instead: a command that does what they wanted; empty where theirs does.
+        instead: another command; empty where none is needed.
+        instead_for: what that one is for, where not for the same.
     """
 
     problem: str
@@ -72,6 +74,7 @@ class Advice:
     judgement: Judgement
     effect: str
     instead: str = ""
+    instead_for: str = ""
 
 
 def blurry(run: Run, params: Mapping[str, Any]) -> Advice:
@@ -90,10 +93,11 @@ def blurry(run: Run, params: Mapping[str, Any]) -> Advice:
     instead = experiment(name, {"loss.kl_weight": None, "loss.kl_target": WISHED_KL}, params)
     if name == "v0":  # v1 is laid over v0 and has a weight of its own, which a target excludes
         instead += " -S +baselines.v1.loss.kl_target=null"
+    wish_for = f"For a KL of {WISHED_KL:g}"
     price = f"a KL of {WISHED_KL:g} is a blurred picture, {wish.psnr_sampled:.1f} dB by the forecast"
     if weight is None:
         effect = f"The weight follows loss.kl_target or loss.psnr_target here: lower the wished KL instead; {price}."
-        return Advice(problem, applies, found, "", "wrong", effect, instead)
+        return Advice(problem, applies, found, "", "wrong", effect, instead, wish_for)
     if weight == 0:
         return Advice(
             problem, applies, found, "", "wrong", f"The KL has no weight here, so it is free; {price}.", instead
@@ -109,7 +113,7 @@ def blurry(run: Run, params: Mapping[str, Any]) -> Advice:
             f"The weight is {weight:g} already: theirs would not lower it. It lowers the KL and blurs the pictures: "
             f"{change}."
         )
-        return Advice(problem, applies, found, theirs, "wrong", effect, instead)
+        return Advice(problem, applies, found, theirs, "wrong", effect, instead, wish_for)
     sharper = then.psnr_sampled - now.psnr_sampled >= NOTABLE
     judgement: Judgement = "partly right" if sharper else "wrong"
     effect = (
@@ -123,7 +127,7 @@ def blurry(run: Run, params: Mapping[str, Any]) -> Advice:
             f" And the rate is not what blurs this model: with these {run.kl:.0f} nats a linear code has "
             f"{level:.1f} dB, the model {run.psnr:.1f}."
         )
-    return Advice(problem, applies, found, theirs, judgement, effect, instead)
+    return Advice(problem, applies, found, theirs, judgement, effect, instead, wish_for)
 
 
 def diverged(variant: Variant, epochs: float, params: Mapping[str, Any], found: str = "") -> Advice:
@@ -170,18 +174,19 @@ def wrong_colours(
     Args:
         variant: its params.
         colour_error: CIEDE2000, mean over the test pictures.
-        emphasis: `watching.colour.emphasis` of the loss as it is (`now`), with their weights (`theirs`) and with twice
-            the pixel weight (`pixel`): what a colour cast costs, as a multiple of what a blur of equal size costs.
+        emphasis: `watching.colour.emphasis` of the loss as it is (`now`), with their weights (`theirs`), with twice
+            the pixel weight (`pixel`) and without focal weighting (`plain`): what a colour cast costs, as a multiple of
+            what a blur of equal size costs.
         watch: the threshold.
         params: the content of params.yaml.
     """
     found = f"CIEDE2000 {colour_error:.1f}, wrong above {watch.colour_error:g}"
-    now, theirs, pixel = (emphasis[key] for key in ("now", "theirs", "pixel"))
-    helps = theirs > now * 1.05
-    hurts = theirs < now / 1.05
+    now, theirs, pixel, plain = (emphasis[key] for key in ("now", "theirs", "pixel", "plain"))
+    helps, hurts = theirs > now * CLEAR, theirs < now / CLEAR
     effect = (
         f"In this loss a colour cast costs {now:.2f} times what a blur of the same squared error costs; with their "
-        f"weights {theirs:.2f} times, with twice the pixel weight {pixel:.2f} times. "
+        f"weights {theirs:.2f} times, with twice the pixel weight {pixel:.2f} times"
+        + (f", without focal weighting {plain:.2f} times. " if variant.loss.focal else ". ")
     )
     if helps:
         effect += "So their change does turn the loss towards colour."
@@ -189,7 +194,11 @@ def wrong_colours(
         effect += "Perceptual and structural terms see shape first: " + (
             "their change turns the loss away from colour." if hurts else "their change hardly matters for colour."
         )
-    instead = experiment(variant.name, {"loss.recon_weight": 2 * variant.loss.recon_weight}, params)
+    changes: dict[str, Any] = {}
+    if not helps and plain > max(pixel, now * CLEAR):
+        changes = {"loss.focal": "false"}
+    elif not helps and pixel > now * CLEAR:
+        changes = {"loss.recon_weight": 2 * variant.loss.recon_weight}
     return Advice(
         "details improve but colours are wrong",
         colour_error > watch.colour_error,
@@ -197,29 +206,43 @@ def wrong_colours(
         experiment(variant.name, COLOURS, params),
         "right" if helps else "wrong",
         effect,
-        "" if helps or pixel <= now else instead,
+        experiment(variant.name, changes, params) if changes else "",
     )
 
 
 def bad_grey(
-    normalization: str, colour_psnr: float, grey_psnr: float, watch: WatchConfig, backbone_statistics: str
+    normalization: str,
+    psnr: Mapping[str, float],
+    colour_error: Mapping[str, float],
+    watch: WatchConfig,
+    backbone_statistics: str,
 ) -> Advice:
     """Greyscale pictures are bad: check the normalisation, or normalise colour and greyscale apart.
 
+    Bad is a PSNR below that of the colour pictures, or a colour that greyscale pictures should not have.
+
     Args:
         normalization: `data.normalization`.
-        colour_psnr, grey_psnr: dB, means over the test pictures of each kind.
-        watch: the threshold.
+        psnr, colour_error: dB and CIEDE2000, means over the `colour` and the `grey` test pictures.
+        watch: the thresholds.
         backbone_statistics: what the check of the backbone's input said.
     """
-    gap = colour_psnr - grey_psnr
-    worse = "worse" if gap > 0 else "better"
-    found = f"greyscale {grey_psnr:.2f} dB, {abs(gap):.2f} dB {worse} than colour"
+    gap = psnr["colour"] - psnr["grey"]
+    tinted = colour_error["grey"] > watch.colour_error
+    found = (
+        f"greyscale {psnr['grey']:.2f} dB, {abs(gap):.2f} dB {'worse' if gap > 0 else 'better'} than colour; CIEDE2000 "
+        f"{colour_error['grey']:.1f}, of colour pictures {colour_error['colour']:.1f}"
+    )
     theirs = "dvc exp run -S data.normalization=per_group" if normalization == "shared" else ""
     effect = (
         "Normalisation is one and the same for all pictures, [0, 1] on the way in and out. "
         if normalization == "shared"
-        else "Greyscale pictures are normalised apart already, so their dB count in their new contrast. "
+        else "Greyscale pictures are normalised apart already, so their errors count in their new contrast. "
     )
-    effect += f"{backbone_statistics} What separate normalisation does is measured in docs/greyscale.md."
-    return Advice("greyscale pictures are bad", gap > watch.grey_gap, found, theirs, "checked", effect)
+    effect += f"{backbone_statistics} "
+    if tinted and colour_error["colour"] > watch.colour_error:
+        effect += "Colour pictures are as far off, so the model knows too little of colour altogether: not a matter of "
+        effect += "greyscale. "
+    effect += "What separate normalisation does is measured in docs/greyscale.md."
+    applies = gap > watch.grey_gap or tinted
+    return Advice("greyscale pictures are bad", applies, found, theirs, "checked", effect)

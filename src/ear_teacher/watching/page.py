@@ -91,5 +91,6 @@ def _rule(advice: Advice) -> list[str]:
     lines[0] += f" Their advice: `{advice.theirs}`." if advice.theirs else ""
     lines[0] += f" *{advice.judgement[0].upper()}{advice.judgement[1:]}.* {advice.effect}"
     if advice.instead:
-        lines[0] += f" {'Or' if advice.judgement == 'right' else 'Instead'}: `{advice.instead}`."
+        label = advice.instead_for or ("Or" if advice.judgement == "right" else "Instead")
+        lines[0] += f" {label}: `{advice.instead}`."
     return [*lines, ""]
