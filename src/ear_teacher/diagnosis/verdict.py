@@ -1,0 +1,114 @@
+"""The ranked list of causes: what explains what, how healthy the rest is, and the command for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ear_teacher.diagnosis.advice import Address, advise
+from ear_teacher.diagnosis.causes import CAUSES, Chain, Suspicion, chain_of, suspect
+from ear_teacher.diagnosis.measure import Evidence, measure
+from ear_teacher.diagnosis.subject import Subject
+
+EXPLAINS: dict[str, tuple[str, ...]] = {
+    "collapse": ("over_regularised", "no_detail_path", "weak_decoder", "unfinished", "drowned", "diverged"),
+    "diverged": (
+        "collapse", "over_regularised", "latent_too_small", "no_detail_path", "weak_decoder", "unfinished",
+        "overfitted", "drowned", "blurred_target", "colour", "grey",
+    ),
+    "mismatch": ("overfitted", "colour", "blurred_target", "grey"),
+    "overfitted": ("colour", "blurred_target"),
+    "blurred_target": ("weak_decoder", "no_detail_path"),
+    "drowned": ("weak_decoder", "no_detail_path", "unfinished", "over_regularised"),
+    "colour": ("weak_decoder", "no_detail_path", "grey", "blurred_target"),
+    "grey": ("weak_decoder",),
+    "unfinished": ("colour", "blurred_target"),
+    "weak_decoder": ("colour", "blurred_target", "diverged"),
+    "no_detail_path": ("colour",),
+    "over_regularised": ("blurred_target",),
+}  # fmt: skip
+"""Cause -> causes whose symptoms it brings with it: these keep only the share it leaves unexplained."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cause of the ranked list.
+
+    Attributes:
+        cause: key of `causes.CAUSES`.
+        confidence: in [0, 1].
+        evidence: sentences.
+        command: what to run next.
+        effect: what the forecast expects of it.
+    """
+
+    cause: str
+    confidence: float
+    evidence: tuple[str, ...]
+    command: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The verdict and what it rests on.
+
+    Attributes:
+        findings: all causes, the likeliest first.
+        sentence: the verdict in one sentence.
+        evidence: the measurements.
+        chain: where the decibels go; None where no linear code stands beside the model.
+    """
+
+    findings: tuple[Finding, ...]
+    sentence: str
+    evidence: Evidence
+    chain: Chain | None
+
+
+def diagnose(subject: Subject, wish: float = 27.0, address: Address | None = None, seed: int = 0) -> Diagnosis:
+    """Measure a model and rank the causes.
+
+    Args:
+        subject: what is diagnosed.
+        wish: wanted PSNR in dB.
+        address: where the keys of its params stand; None: those of the current model.
+        seed: of all samples.
+    """
+    evidence = measure(subject, wish, seed)
+    suspicions = explain(suspect(evidence, subject.loss, subject.training))
+    chain = None if evidence.values.get("model.broken") else chain_of(evidence.values)
+    ranked = sorted(suspicions.items(), key=lambda item: -item[1].confidence)
+    findings = []
+    for cause, suspicion in ranked:
+        command, effect = advise(cause, subject, evidence, chain, address or Address())
+        findings.append(Finding(cause, suspicion.confidence, suspicion.evidence, command, effect))
+    return Diagnosis(tuple(findings), _sentence(findings, evidence, chain), evidence, chain)
+
+
+def explain(suspicions: dict[str, Suspicion]) -> dict[str, Suspicion]:
+    """Take from each suspicion what stronger ones explain, and add `healthy`: 1 less the strongest."""
+    left = {}
+    for cause, suspicion in suspicions.items():
+        confidence = suspicion.confidence
+        for stronger, symptoms in EXPLAINS.items():
+            if cause in symptoms and stronger in suspicions:
+                other = suspicions[stronger].confidence
+                if other >= suspicion.confidence:
+                    confidence *= 1 - other
+        left[cause] = Suspicion(confidence, suspicion.evidence)
+    worst = max((s.confidence for s in left.values()), default=0.0)
+    left["healthy"] = Suspicion(1 - worst, ("No other cause has evidence of weight.",))
+    return left
+
+
+def _sentence(findings: list[Finding], evidence: Evidence, chain: Chain | None) -> str:
+    first = findings[0]
+    v = evidence.values
+    if v.get("model.broken"):
+        return "The training diverged: the model gives NaN or infinite numbers."
+    quality = f"{v['quality.psnr']:.1f} dB at {v['posterior.kl']:.0f} nats"
+    if first.cause == "healthy":
+        line = f", and the best linear code of its size {v['limit.floats']:.1f} dB" if chain is not None else ""
+        return f"Healthy: {quality}{line}."
+    word = "Most likely" if first.confidence >= 0.5 else "Perhaps"
+    return f"{word}: {CAUSES[first.cause]} ({quality})."
