@@ -66,7 +66,9 @@ def blurred(sigma: float) -> Callable[[Images], Images]:
     return lambda images: to_uint8(gaussian_filter(images.astype(np.float32), (0, sigma, sigma, 0)))
 
 
-def scaled(gain: tuple[float, float, float], bias: tuple[float, float, float] = (0, 0, 0)) -> Callable[[Images], Images]:
+def scaled(
+    gain: tuple[float, float, float], bias: tuple[float, float, float] = (0, 0, 0)
+) -> Callable[[Images], Images]:
     return lambda images: to_uint8(images * np.array(gain) + np.array(bias))
 
 

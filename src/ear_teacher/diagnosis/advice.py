@@ -25,6 +25,17 @@ def keys_of(params: Mapping[str, Any], prefix: str = "") -> frozenset[str]:
     return frozenset(found)
 
 
+def _declared(key: str) -> bool:
+    """Whether the typed params have such a key."""
+    kind: Any = Config
+    for part in key.split("."):
+        fields = getattr(kind, "model_fields", {})
+        if part not in fields:
+            return False
+        kind = fields[part].annotation
+    return True
+
+
 @dataclass(frozen=True)
 class Address:
     """Where the keys of a variant stand in params.yaml.
@@ -44,7 +55,7 @@ class Address:
         # v1 is laid over v0, so what v1 does not set is set where v0 stands.
         places = {"v1": ("baselines.v1.", "baselines.v0."), "v0": ("baselines.v0.",)}.get(self.variant, ("",))
         for name in [place + key for place in places] if own else [key]:
-            if name in self.keys or (not self.keys and section in Config.model_fields):
+            if name in self.keys or (not self.keys and _declared(key)):
                 return name
         return None
 
@@ -60,9 +71,7 @@ class Address:
         return " ".join(["dvc exp run", *parts])
 
 
-def advise(
-    cause: str, subject: Subject, evidence: Evidence, chain: Chain | None, address: Address
-) -> tuple[str, str]:
+def advise(cause: str, subject: Subject, evidence: Evidence, chain: Chain | None, address: Address) -> tuple[str, str]:
     """The command and the expected effect, one sentence, of one cause."""
     v = evidence.values
     if cause == "over_regularised":
@@ -72,7 +81,7 @@ def advise(
             return _lower_weight(subject, evidence, chain, address)
         if address.of("loss.kl_warmup_epochs"):
             return address.command(loss__kl_warmup_epochs=2), (
-                f"The weight itself allows {v.get('limit.kl', math.nan):.0f} nats: let the code form before the KL acts."
+                f"The weight allows {v.get('limit.kl', math.nan):.0f} nats: let the code form before the KL acts."
             )
         return address.command(model__warm_start="klt"), "The run starts with a code that is in use."
     if cause == "latent_too_small":
@@ -93,7 +102,7 @@ def advise(
     if cause == "overfitted":
         half = max((subject.training.steps if subject.training else int(v.get("history.steps", 1000))) // 2, 1)
         return address.command(train__augment="clean_target", train__steps=half), (
-            f"Up to {max(v.get('chain.gap', 0.0), 0.0):.1f} dB on held-out pictures; more photos of more people bring more."
+            f"Up to {max(v.get('chain.gap', 0.0), 0.0):.1f} dB on held-out pictures; photos of more people bring more."
         )
     if cause == "drowned":
         return _louder_pixels(subject, evidence, chain, address)
@@ -105,8 +114,8 @@ def advise(
         )
     if cause == "colour":
         return address.command(loss__recon="mse", loss__perceptual_weight=0), (
-            f"Up to {v.get('colour.repair', 0.0):.1f} dB, all of it colour: pixels in [0, 1] in and out, the squared error "
-            "alone. A higher perceptual or SSIM weight does not see a wrong colour."
+            f"Up to {v.get('colour.repair', 0.0):.1f} dB, all of it colour: pixels in [0, 1] in and out, the squared "
+            "error alone. A higher perceptual or SSIM weight does not see a wrong colour."
         )
     if cause == "grey":
         if address.of("data.normalization"):
@@ -119,9 +128,7 @@ def advise(
     return _go_on(subject, evidence, address)
 
 
-def _lower_weight(
-    subject: Subject, evidence: Evidence, chain: Chain | None, address: Address
-) -> tuple[str, str]:
+def _lower_weight(subject: Subject, evidence: Evidence, chain: Chain | None, address: Address) -> tuple[str, str]:
     limits, v = evidence.limits, evidence.values
     if limits is None:
         return address.command(loss__kl_weight=1e-6), "More information in the code."
@@ -149,7 +156,10 @@ def _more_floats(subject: Subject, evidence: Evidence, address: Address) -> tupl
     longest = max(len(e.values) for e in limits.full.values())
     size = 64 * -(-(needed or longest) // 64)
     free = max(
-        -10 * math.log10(max(float(e.rest) + float(sum(sorted(e.values)[: max(len(e.values) - size, 0)])), 1e-9) / e.pixels / 4)
+        -10
+        * math.log10(
+            max(float(e.rest) + float(sum(sorted(e.values)[: max(len(e.values) - size, 0)])), 1e-9) / e.pixels / 4
+        )
         for e in limits.full.values()
     )
     return address.command(model__latent_dim=size), (
@@ -176,9 +186,7 @@ def _linear_start(subject: Subject, evidence: Evidence, address: Address) -> tup
     return address.command(**changes), effect
 
 
-def _louder_pixels(
-    subject: Subject, evidence: Evidence, chain: Chain | None, address: Address
-) -> tuple[str, str]:
+def _louder_pixels(subject: Subject, evidence: Evidence, chain: Chain | None, address: Address) -> tuple[str, str]:
     v, loss = evidence.values, subject.loss
     assert loss is not None
     changes: dict[str, object] = {}
