@@ -149,7 +149,8 @@ def grey_against_colour(
     Returns:
         `grey.share`; `grey.loss`, dB by which grey pictures are worse than colour ones in the model, less the same in
         the linear code (both kinds needed, four of each); `grey.cast`, root mean square chroma in [0, 1] of the
-        reconstructions of grey pictures; `grey.matched_loss`, dB that a colour picture loses when it is turned grey.
+        reconstructions of grey pictures, and `grey.cast_colour`, that of the *errors* of colour pictures;
+        `grey.matched_loss`, dB that a colour picture loses when it is turned grey.
     """
     values = {"grey.share": float(grey.mean())}
     chosen = torch.from_numpy(grey)
@@ -160,13 +161,19 @@ def grey_against_colour(
         ]
         values["grey.loss"] = lost[0] - lost[1]
     if grey.any():
-        made = recon[chosen]
-        values["grey.cast"] = float(((made - made.mean(1, keepdim=True)) ** 2).mean().sqrt())
+        values["grey.cast"] = _chroma(recon[chosen])
+        if (~grey).any():
+            values["grey.cast_colour"] = _chroma((recon - original)[~chosen])
     if greyed is not None:
         # On luminance: what a colour picture has to say beside it must not count.
         light = [luminance(part)[:, None].float() for part in (original[~chosen], recon[~chosen], *greyed)]
         values["grey.matched_loss"] = float(psnr(light[0], light[1]).mean() - psnr(light[2], light[3]).mean())
     return values
+
+
+def _chroma(pictures: Tensor) -> float:
+    """Root mean square difference of (N, 3, S, S) from their own grey."""
+    return float(((pictures - pictures.mean(1, keepdim=True)) ** 2).mean().sqrt())
 
 
 def region_detail(

@@ -38,7 +38,7 @@ def points(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     found.append(
         (
             '"KL should be 5-15"',
-            f"{WISHED_KL[0]:g} nats allow {low.psnr_mean:.1f} dB and {WISHED_KL[1]:g} nats {high.psnr_mean:.1f} dB by the "
+            f"{WISHED_KL[0]:g} nats allow {low.psnr_mean:.1f} dB, {WISHED_KL[1]:g} nats {high.psnr_mean:.1f} dB by the "
             f"best linear-Gaussian code on these pictures: that is a blurred picture, not a healthy one.",
         )
     )
@@ -95,7 +95,7 @@ def points(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         found.append(
             (
                 '"Greyscale images especially poor"',
-                f"Grey pictures are {abs(loss):.1f} dB {'worse' if loss > 0 else 'better'} than colour ones here, beyond "
+                f"Grey pictures are {abs(loss):.1f} dB {'worse' if loss > 0 else 'better'} than colour ones, beyond "
                 f"what the pictures explain; the same picture turned grey loses {v['grey.matched_loss']:+.1f} dB.",
             )
         )

@@ -43,6 +43,9 @@ HALF_INFORMATION = math.log(2)
 """Nats: a code that says less cannot tell two pictures apart."""
 HALF_EFFECT = 1.2
 """Standard deviations between training and held-out pictures: a "very large" effect (Sawilowsky 2009)."""
+HALF_REACH = 2.0
+"""Of its own size: how far Adam could have moved a weight that began at random, by at most the learning rate a step
+(Kingma & Ba 2015, section 2.1). A run that cannot have turned its weights over has hardly left its start."""
 HALF_CAST = 0.05
 """Root mean square chroma in [0, 1] of pictures that should have none: about 13 of 255 levels, plainly visible."""
 DEAD_USE = 0.5
@@ -99,6 +102,11 @@ class Chain:
         """dB by which the model stays below what size and weight allow."""
         return max(min(self.floats, self.weight) - self.model, 0.0)
 
+    @property
+    def unfinished(self) -> float:
+        """Share of the shortfall that longer training would make up."""
+        return self.left / self.short if self.short else 0.0
+
 
 def chain_of(values: Mapping[str, float]) -> Chain | None:
     """The chain, from the evidence; None where no linear code stands beside the model."""
@@ -115,6 +123,8 @@ def chain_of(values: Mapping[str, float]) -> Chain | None:
     encoder = min(max(values.get("chain.readout_linear", code) - code, 0.0), short)
     decoder = max(readout - model, 0.0)
     left = min(values.get("history.left", 0.0), short)
+    if "history.reach" in values:
+        left = max(left, short * HALF_REACH / (HALF_REACH + values["history.reach"]))
     return Chain(values["wish.psnr"], floats, weight, plain, code, model, encoder, decoder, left)
 
 
@@ -147,8 +157,11 @@ def suspect(evidence: Evidence, loss: LossConfig | None, training: TrainConfig |
 def _collapse(v: Mapping[str, float]) -> Suspicion:
     told = v["posterior.information"]
     confidence = HALF_INFORMATION / (HALF_INFORMATION + told)
+    # A code still on its way out: the weight leaves no room for one, and the decoder has stopped listening.
+    room = v.get("limit.kl", math.inf)
+    leaving = HALF_INFORMATION / (HALF_INFORMATION + room) * DEAD_USE / (DEAD_USE + max(v["decoder.use"], 0.0))
     return Suspicion(
-        confidence if v["posterior.kl"] < v["posterior.information_cap"] else 0.0,
+        max(confidence if v["posterior.kl"] < v["posterior.information_cap"] else 0.0, leaving),
         (
             f"KL {v['posterior.kl']:.2f} nats; a code that tells pictures apart has at least ln 2 = 0.69, and this one "
             f"says {told:.2f} nats about which picture it came from.",
@@ -196,7 +209,8 @@ def _latent_too_small(v: Mapping[str, float], c: Chain) -> Suspicion:
 def _no_detail_path(v: Mapping[str, float], c: Chain) -> Suspicion:
     if "chain.readout_linear" not in v:
         return Suspicion(0.0)
-    rest = 1 - c.left / c.short if c.short else 0.0
+    frozen = v.get("encoder.frozen", 0.0)
+    rest = 1 - (1 - frozen) * c.unfinished if c.short else 0.0
     kl = f" Its KL is {v['posterior.kl']:.0f} nats where the weight allows {v['limit.kl']:.0f}." * ("limit.kl" in v)
     return Suspicion(
         strength(c.encoder * rest),
@@ -204,36 +218,45 @@ def _no_detail_path(v: Mapping[str, float], c: Chain) -> Suspicion:
             f"The best picture found in the code has {c.code:.1f} dB; a map fitted in the same way reads "
             f"{v['chain.readout_linear']:.1f} dB from a linear code of as many floats: the encoder left "
             f"{c.encoder:.1f} dB behind.{kl}",
+            *([f"{100 * frozen:.0f} % of its backbone's weights are frozen: training cannot mend them."] if frozen else []),
         ),
     )
 
 
 def _weak_decoder(v: Mapping[str, float], c: Chain) -> Suspicion:
-    rest = 1 - c.left / c.short if c.short else 1.0
+    rest = 1 - c.unfinished
     sentences = [
-        f"A linear map reads {v.get('chain.readout', c.model):.1f} dB from the code; the decoder makes {c.model:.1f} dB "
-        "of it."
+        f"A linear map reads {v.get('chain.readout', c.model):.1f} dB from the code; the decoder makes "
+        f"{c.model:.1f} dB of it."
     ]
-    dead = v["decoder.use"] < DEAD_USE and v["posterior.information"] > 2 * HALF_INFORMATION
-    if dead:
+    # Deaf: there is something to hear, the weight leaves room for it, and the decoder does not listen.
+    told, room = v["posterior.information"], v.get("limit.kl", math.inf)
+    deaf = DEAD_USE / (DEAD_USE + max(v["decoder.use"], 0.0))
+    deaf *= (1 - HALF_INFORMATION / (HALF_INFORMATION + told)) * (1 - HALF_INFORMATION / (HALF_INFORMATION + room))
+    if deaf > 0.5:
         sentences.append(
             f"The code knows its picture ({v['posterior.information']:.1f} of {v['posterior.information_cap']:.1f} "
             f"measurable nats), and the decoder does not listen: own against another's code {v['decoder.use']:+.2f} dB."
         )
-    return Suspicion(strength(c.decoder * rest), tuple(sentences))
+    return Suspicion(max(strength(c.decoder * rest), deaf * rest), tuple(sentences))
 
 
 def _unfinished(v: Mapping[str, float], c: Chain) -> Suspicion:
-    if "history.left" not in v:
-        return Suspicion(0.0)
-    return Suspicion(
-        strength(c.left),
-        (
-            f"The last doubling of the run brought {v['history.doubling']:.2f} dB; at that pace ten times as many "
-            f"steps would bring {v['history.left']:.1f} dB more. The model is {c.short:.1f} dB below what its size and "
-            f"weight allow, after {v.get('history.epochs', math.nan):.1f} epochs.",
-        ),
-    )
+    sentences = [
+        f"The model is {c.short:.1f} dB below what its size and weight allow, after {v.get('history.steps', 0):.0f} "
+        f"steps, {v.get('history.epochs', math.nan):.1f} epochs."
+    ]
+    if "history.left" in v:
+        sentences.append(
+            f"The last doubling of the run brought {v['history.doubling']:+.2f} dB; at that pace ten times as many "
+            f"steps would bring {v['history.left']:.1f} dB more."
+        )
+    if "history.reach" in v:
+        sentences.append(
+            "From random weights its learning rates could have moved a weight by at most "
+            f"{v['history.reach']:.1f} times its size."
+        )
+    return Suspicion(strength(c.left), tuple(sentences))
 
 
 def _diverged(v: Mapping[str, float]) -> Suspicion:
@@ -265,7 +288,8 @@ def _overfitted(e: Evidence) -> Suspicion:
         sentences.append(
             f"The validation loss ended {v['history.parting']:.1f} dB above its lowest while training went on falling."
         )
-    return Suspicion(strength(v["chain.gap"]) * min(1.0, 2 * alike), tuple(sentences))
+    lost = max(v["chain.gap"], v.get("history.parting", 0.0))
+    return Suspicion(strength(lost) * min(1.0, 2 * alike), tuple(sentences))
 
 
 def _mismatch(e: Evidence) -> Suspicion:
@@ -344,12 +368,13 @@ def _grey(v: Mapping[str, float]) -> Suspicion:
     losses = [v[name] for name in ("grey.loss", "grey.matched_loss") if name in v]
     if not losses:
         return Suspicion(0.0)
-    cast = v.get("grey.cast", 0.0)
+    # A model that is poor in all colours tints grey pictures no more than it errs in the colour of others.
+    cast = v.get("grey.cast", 0.0) - v.get("grey.cast_colour", 0.0)
     sentences = []
     if "grey.loss" in v:
         sentences.append(f"Grey pictures lose {v['grey.loss']:+.1f} dB more than a linear code explains.")
     if "grey.matched_loss" in v:
         sentences.append(f"The same pictures turned grey lose {v['grey.matched_loss']:+.1f} dB.")
     if "grey.cast" in v:
-        sentences.append(f"Grey pictures come back with a chroma of {255 * cast:.1f} of 255 levels.")
+        sentences.append(f"Grey pictures come back with a chroma of {255 * v['grey.cast']:.1f} of 255 levels.")
     return Suspicion(max(strength(max(losses)), strength(cast, HALF_CAST)), tuple(sentences))

@@ -102,7 +102,8 @@ def limits_of(
             term = Loss(loss.model_copy(update={"kl_weight": kl_weight, "kl_free_bits": 0.0}), lpips_net)
             along = errors_along(sized_codes[name], sized[name], sample, {"error": term}, ALONG_LEVELS)
             theta, error = (along[key].to_numpy() for key in ("theta", "error"))
-            own = equivalent_weight(theta, error, sized[name], floats, kl_weight)
+            if plain.theta < theta[0]:  # above the largest variance nothing is coded under any loss
+                own = equivalent_weight(theta, error, sized[name], floats, kl_weight)
     return Limits(name, sized, full, plain, own, floats, float(free[name]))
 
 

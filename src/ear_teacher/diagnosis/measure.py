@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ear_teacher.data import to_tensor
 from ear_teacher.diagnosis.appearance import blur_preference, colour, grey_against_colour, region_detail, spectrum
@@ -76,6 +76,15 @@ def measure(subject: Subject, wish: float, seed: int = 0) -> Evidence:
         found.skipped.append("How the training went: there is no history.csv.")
     else:
         found.values |= progress(subject.history).values
+    backbone = getattr(subject.model.encoder, "backbone", None)
+    if isinstance(backbone, nn.Module):
+        sizes = [(p.numel(), p.requires_grad) for p in backbone.parameters()]
+        found.values["encoder.frozen"] = sum(n for n, learns in sizes if not learns) / sum(n for n, _ in sizes)
+    weights = [p.detach() for p in subject.model.decoder.parameters() if p.ndim > 1]
+    sizes_of_weights = [float(w.square().mean().sqrt()) for w in weights]
+    # A warm start is where it should be already; only what began at random has a way to go.
+    if "history.travel" in found.values and subject.model.config.warm_start == "none" and sizes_of_weights:
+        found.values["history.reach"] = found.values["history.travel"] / max(float(np.median(sizes_of_weights)), 1e-12)
     held_out = subject.held_out[evenly(len(subject.held_out), PICTURES)]
     _compare_sets(subject, held_out, found)
     mean, logvar = encode(subject.model, held_out)
@@ -122,8 +131,8 @@ def _compare_sets(subject: Subject, held_out: NDArray[np.uint8], found: Evidence
         found.values["shift.effect"] = size
         found.words["shift.effect"] = name
         found.curves["shift"] = table
-        fine = table.set_index("quantity").loc["fine detail"]
-        found.values["shift.fine_detail"] = float(fine["effect"])
+        fine = table.set_index("quantity")["effect"].to_dict()["fine detail"]
+        found.values["shift.fine_detail"] = float(fine)
 
 
 def _codes(subject: Subject, found: Evidence) -> dict[str, LinearCode]:

@@ -75,7 +75,7 @@ def _evidence(v: Mapping[str, float], curves: Mapping[str, pd.DataFrame]) -> lis
         f"{v['posterior.floats']:.0f} units active; {100 * v['posterior.collapsed']:.0f} % of them (0.01, 0.01)-"
         f"collapsed. It says at least {v['posterior.information']:.2f} nats about which picture it came from (so many "
         f"pictures can show at most {v['posterior.information_cap']:.2f}).",
-        f"- **Does the decoder use it?** From the mean {v['decoder.mean']:.2f} dB, a sample {v['decoder.sampled']:.2f}, "
+        f"- **Does the decoder use it?** Its mean {v['decoder.mean']:.2f} dB, a sample {v['decoder.sampled']:.2f}, "
         f"another picture's sample {v['decoder.shuffled']:.2f}, the prior {v['decoder.prior']:.2f}.",
     ]
     if "calibration.ratio" in v:

@@ -1,7 +1,8 @@
 """Are the held-out pictures of the same kind as the training pictures? Effect sizes, without any model.
 
 Each picture is described by a few numbers; the difference of the two sets' means over the standard deviation within
-a set (Cohen 1988, *d*) says how far they are apart. The largest d of all numbers counts.
+a set (Cohen 1988, *d*) says how far they are apart. The largest d of all numbers counts, less
+what the largest would be by chance.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def shift(train: NDArray[np.uint8], held_out: NDArray[np.uint8]) -> tuple[float,
         table = pd.DataFrame(along.numpy(), columns=[f"component {i + 1}" for i in range(along.shape[1])])
         table["unlike the training pictures"] = np.log(outside.clamp(min=1e-6).numpy())
         coordinates.append(table)
+    count = tables[0].shape[1] + coordinates[0].shape[1]
     rows = []
     for before, after in (tables, coordinates):
         for name in before.columns:
@@ -73,6 +75,9 @@ def shift(train: NDArray[np.uint8], held_out: NDArray[np.uint8]) -> tuple[float,
             difference = b.mean() - a.mean()
             # Two sets that do not vary at all (all grey, none grey) are as far apart as can be: d = 10.
             size = difference / max(within, abs(difference) / 10, 1e-9)
+            # What the largest of so many differences would be by chance: E max z^2 is about 2 ln m.
+            chance = 2 * np.log(count) * (1 / len(a) + 1 / len(b))
+            size = np.sign(size) * np.sqrt(max(size**2 - chance, 0.0))
             rows.append({"quantity": name, "training": a.mean(), "held_out": b.mean(), "effect": size})
     table = pd.DataFrame(rows)
     worst = int(table["effect"].abs().to_numpy().argmax())

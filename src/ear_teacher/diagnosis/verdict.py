@@ -10,7 +10,7 @@ from ear_teacher.diagnosis.measure import Evidence, measure
 from ear_teacher.diagnosis.subject import Subject
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
-    "collapse": ("over_regularised", "no_detail_path", "weak_decoder", "unfinished", "drowned", "diverged"),
+    "collapse": ("over_regularised", "no_detail_path", "weak_decoder", "unfinished", "drowned", "grey", "colour"),
     "diverged": (
         "collapse", "over_regularised", "latent_too_small", "no_detail_path", "weak_decoder", "unfinished",
         "overfitted", "drowned", "blurred_target", "colour", "grey",
@@ -20,9 +20,8 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "blurred_target": ("weak_decoder", "no_detail_path"),
     "drowned": ("weak_decoder", "no_detail_path", "unfinished", "over_regularised"),
     "colour": ("weak_decoder", "no_detail_path", "grey", "blurred_target"),
-    "grey": ("weak_decoder",),
-    "unfinished": ("colour", "blurred_target"),
-    "weak_decoder": ("colour", "blurred_target", "diverged"),
+    "unfinished": ("colour", "blurred_target", "grey", "diverged"),
+    "weak_decoder": ("no_detail_path", "colour", "blurred_target", "grey"),
     "no_detail_path": ("colour",),
     "over_regularised": ("blurred_target",),
 }  # fmt: skip
@@ -93,11 +92,11 @@ def explain(suspicions: dict[str, Suspicion]) -> dict[str, Suspicion]:
         for stronger, symptoms in EXPLAINS.items():
             if cause in symptoms and stronger in suspicions:
                 other = suspicions[stronger].confidence
-                if other >= suspicion.confidence:
+                if other >= min(suspicion.confidence, 0.5):
                     confidence *= 1 - other
         left[cause] = Suspicion(confidence, suspicion.evidence)
-    worst = max((s.confidence for s in left.values()), default=0.0)
-    left["healthy"] = Suspicion(1 - worst, ("No other cause has evidence of weight.",))
+    worst = max((s.confidence for s in suspicions.values()), default=0.0)  # what is explained is no health
+    left["healthy"] = Suspicion(1 - worst, ("No cause has evidence of weight.",))
     return left
 
 
