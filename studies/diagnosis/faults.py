@@ -187,6 +187,7 @@ def blind_encoder(model: EarVAE) -> None:
 
 RANDOM = {"warm_start": "none"}
 FREE = {"linear_lr_scale": 1.0}
+MEMORISE = FREE | {"lr": 3e-3, "max_grad_norm": 1.0, "select": "last", "ema": 0.0}
 TRANSPOSED = {"warm_start": "none", "decoder": "transposed"}
 
 PLANTS = {
@@ -216,10 +217,14 @@ PLANTS = {
     "unfinished-b": Plant("unfinished", model=RANDOM, train=FREE | {"lr": 2e-5}),
     "diverged-a": Plant("diverged", train=FREE | {"lr": 0.3, "max_grad_norm": 1000.0, "select": "last"}),
     "diverged-b": Plant("diverged", train=FREE | {"lr": 0.05, "max_grad_norm": 1000.0, "warmup": 0.9}),
-    "overfitted-a": Plant("overfitted", keep=24, train=FREE | {"steps": 400, "lr": 2e-3, "max_grad_norm": 1.0}),
-    "overfitted-b": Plant("overfitted", keep=100, train=FREE | {"steps": 800, "lr": 2e-3, "max_grad_norm": 1.0}),
+    "overfitted-a": Plant("overfitted", keep=20, train=MEMORISE | {"steps": 400}),
+    "overfitted-b": Plant("overfitted", model={"width": 32}, keep=40, train=MEMORISE | {"steps": 500}),
     "drowned-a": Plant("drowned", loss={"perceptual_weight": 1.0}, train=FREE | {"max_grad_norm": 1.0}),
-    "drowned-b": Plant("drowned", loss={"focal": True, "kl_weight": 1e-4}, train=FREE),
+    "drowned-b": Plant(
+        "drowned",
+        loss={"focal": True, "perceptual_weight": 0.1, "ssim_weight": 0.1},
+        train=FREE | {"max_grad_norm": 1.0},
+    ),
     "blurred_target-a": Plant("blurred_target", see=blurred(1.5)),
     "blurred_target-b": Plant("blurred_target", train={"augment": "degraded_target"}),
     "colour-a": Plant("colour", after=renormalise),

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ear_teacher.augmentation import CHANCE
 from ear_teacher.config import LossConfig, TrainConfig
 from ear_teacher.diagnosis.measure import Evidence
 
@@ -50,8 +51,12 @@ HALF_CAST = 0.05
 """Root mean square chroma in [0, 1] of pictures that should have none: about 13 of 255 levels, plainly visible."""
 DEAD_USE = 0.5
 """dB that a picture's own code is better than another's: a decoder that listens gains more even from one nat."""
-DEGRADED_TARGET = 0.55
-"""Share of pictures that `augment: degraded_target` changes at least once: 1 - 0.7^3 = 0.66, less what does no harm."""
+DEGRADED_TARGET = 1 - (1 - CHANCE) ** 3
+"""Share of the targets that `augment: degraded_target` blurs, makes noisy or covers."""
+SHARP_FALLOFF = 4.0
+"""Halvings of power in the last octave that sharp photos have at most (1 / f^2 of natural scenes, and a lens)."""
+SOFT_FALLOFF = 5.5
+"""The same where pictures are soft beyond doubt: a blur of 0.7 pixels, or an enlargement by a half."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ def suspect(evidence: Evidence, loss: LossConfig | None, training: TrainConfig |
     chain = chain_of(evidence.values)
     rules: dict[str, Callable[[], Suspicion]] = {
         "collapse": lambda: _collapse(evidence.values),
-        "diverged": lambda: _diverged(evidence.values),
+        "diverged": lambda: _diverged(evidence.values, chain),
         "overfitted": lambda: _overfitted(evidence),
         "mismatch": lambda: _mismatch(evidence),
         "blurred_target": lambda: _blurred_target(evidence.values, training),
@@ -218,7 +223,11 @@ def _no_detail_path(v: Mapping[str, float], c: Chain) -> Suspicion:
             f"The best picture found in the code has {c.code:.1f} dB; a map fitted in the same way reads "
             f"{v['chain.readout_linear']:.1f} dB from a linear code of as many floats: the encoder left "
             f"{c.encoder:.1f} dB behind.{kl}",
-            *([f"{100 * frozen:.0f} % of its backbone's weights are frozen: training cannot mend them."] if frozen else []),
+            *(
+                [f"{100 * frozen:.0f} % of its backbone's weights are frozen: training cannot mend them."]
+                if frozen
+                else []
+            ),
         ),
     )
 
@@ -259,7 +268,7 @@ def _unfinished(v: Mapping[str, float], c: Chain) -> Suspicion:
     return Suspicion(strength(c.left), tuple(sentences))
 
 
-def _diverged(v: Mapping[str, float]) -> Suspicion:
+def _diverged(v: Mapping[str, float], c: Chain | None) -> Suspicion:
     sentences = []
     rise = v.get("history.rise", 0.0)
     confidence = strength(rise)
@@ -271,6 +280,8 @@ def _diverged(v: Mapping[str, float]) -> Suspicion:
     worse = v.get("chain.average_picture", -math.inf) - v.get("chain.train", v.get("chain.held_out", 0.0))
     if worse > 0:
         sentences.append(f"The model is {worse:.1f} dB worse than the average picture, which needs no code at all.")
+        # One colour matrix may be all that is wrong; and a run that never began is worse than the average as well.
+        worse = (worse - max(v.get("colour.repair", 0.0), 0.0)) * (1 - (c.unfinished if c is not None else 0.0))
         confidence = max(confidence, strength(worse, 2 * HALF_DB))
     return Suspicion(confidence, tuple(sentences))
 
@@ -299,9 +310,8 @@ def _mismatch(e: Evidence) -> Suspicion:
         return Suspicion(0.0)
     apart = strength(effect, HALF_EFFECT)
     harm = strength(abs(v.get("chain.gap", 0.0)))
-    sharper = strength(v.get("shift.fine_detail", 0.0), HALF_EFFECT)  # that is the training pictures' fault
     return Suspicion(
-        (1 - (1 - apart) * (1 - apart * harm)) * (1 - 0.5 * sharper),
+        (1 - (1 - apart) * (1 - apart * harm)) * (1 - _duller(v)),
         (
             f"{e.words['shift.effect'].capitalize()}: held-out pictures lie {effect:.1f} standard deviations from "
             "training pictures.",
@@ -333,12 +343,18 @@ def _drowned(v: Mapping[str, float], c: Chain, loss: LossConfig | None) -> Suspi
     return Suspicion(max(min(by_gradient, 1.0), strength(focal)), tuple(sentences))
 
 
+def _duller(v: Mapping[str, float]) -> float:
+    """How surely the training pictures are blurred: less fine detail than the others, and soft in themselves."""
+    apart = strength(v.get("shift.fine_detail", 0.0), HALF_EFFECT)
+    return apart * strength(v.get("train.falloff", 0.0) - SHARP_FALLOFF, (SOFT_FALLOFF - SHARP_FALLOFF) / 3)
+
+
 def _blurred_target(v: Mapping[str, float], training: TrainConfig | None) -> Suspicion:
     sentences = []
     taught = max(v.get("blur.preference", 0.0) - v.get("blur.preference_linear", 0.0), 0.0)
     repair = v.get("filter.repair", 0.0) if v.get("filter.gain_high", 1.0) > 1 else 0.0
-    duller = v.get("shift.fine_detail", 0.0)
-    confidence = max(strength(taught), strength(repair), strength(duller, HALF_EFFECT))
+    duller, soft = v.get("shift.fine_detail", 0.0), v.get("train.falloff", 0.0)
+    confidence = max(strength(taught), strength(repair), _duller(v), strength(soft - SOFT_FALLOFF))
     if taught > 0.1:
         sentences.append(
             f"The model matches originals blurred by {v['blur.sigma']:g} px {v['blur.preference']:.1f} dB better than "
@@ -346,6 +362,11 @@ def _blurred_target(v: Mapping[str, float], training: TrainConfig | None) -> Sus
         )
     if repair > 0.1:
         sentences.append(f"One fixed sharpening filter would repair {repair:.1f} dB: the detail is there, too weak.")
+    if soft > SOFT_FALLOFF:
+        sentences.append(
+            f"The power of the training pictures falls {soft:.1f} times by half in the last octave; sharp photos, "
+            f"at most {SHARP_FALLOFF:g} times."
+        )
     if duller > 0.3:
         sentences.append(f"The training pictures have less fine detail than the others ({duller:.1f} std. deviations).")
     if training is not None and training.augment == "degraded_target":

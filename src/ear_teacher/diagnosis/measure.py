@@ -25,7 +25,7 @@ from ear_teacher.diagnosis.objective import gradients
 from ear_teacher.diagnosis.posterior import calibration, posterior_health
 from ear_teacher.diagnosis.progress import progress
 from ear_teacher.diagnosis.readout import readout
-from ear_teacher.diagnosis.shift import shift
+from ear_teacher.diagnosis.shift import falloff, shift
 from ear_teacher.diagnosis.subject import Subject, decode, encode, evenly, grey_pictures, pooled_psnr
 from ear_teacher.evaluation import codes_of_size
 from ear_teacher.linear import LinearCode, fit_codes
@@ -126,6 +126,7 @@ def _compare_sets(subject: Subject, held_out: NDArray[np.uint8], found: Evidence
     others = subject.held_out[evenly(len(subject.held_out), COMPARED)]
     floats = subject.model.config.latent_dim
     found.values["shift.difficulty"] = difficulty(train, floats) - difficulty(held_out, floats)
+    found.values["train.falloff"] = float(np.median(falloff(train)))
     size, name, table = shift(train, others)
     if name:
         found.values["shift.effect"] = size

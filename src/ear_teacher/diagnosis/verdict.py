@@ -10,22 +10,24 @@ from ear_teacher.diagnosis.measure import Evidence, measure
 from ear_teacher.diagnosis.subject import Subject
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
-    "collapse": ("over_regularised", "no_detail_path", "weak_decoder", "unfinished", "drowned", "grey", "colour"),
     "diverged": (
-        "collapse", "over_regularised", "latent_too_small", "no_detail_path", "weak_decoder", "unfinished",
-        "overfitted", "drowned", "blurred_target", "colour", "grey",
+        "collapse", "blurred_target", "mismatch", "colour", "grey", "drowned", "unfinished", "overfitted",
+        "over_regularised", "latent_too_small", "weak_decoder", "no_detail_path",
     ),
-    "mismatch": ("overfitted", "colour", "blurred_target", "grey"),
-    "overfitted": ("colour", "blurred_target"),
+    "collapse": (
+        "colour", "grey", "drowned", "unfinished", "over_regularised", "weak_decoder", "no_detail_path",
+    ),
+    "mismatch": ("colour", "grey"),
+    "colour": ("blurred_target", "grey", "drowned", "unfinished", "weak_decoder", "no_detail_path"),
     "blurred_target": ("weak_decoder", "no_detail_path"),
-    "drowned": ("weak_decoder", "no_detail_path", "unfinished", "over_regularised"),
-    "colour": ("weak_decoder", "no_detail_path", "grey", "blurred_target"),
-    "unfinished": ("colour", "blurred_target", "grey", "diverged"),
-    "weak_decoder": ("no_detail_path", "colour", "blurred_target", "grey"),
-    "no_detail_path": ("colour",),
-    "over_regularised": ("blurred_target",),
+    "drowned": ("blurred_target", "unfinished", "over_regularised", "weak_decoder", "no_detail_path"),
+    "unfinished": ("grey",),
+    "over_regularised": ("grey",),
+    "latent_too_small": ("grey",),
+    "weak_decoder": ("no_detail_path", "grey"),
 }  # fmt: skip
-"""Cause -> causes whose symptoms it brings with it: these keep only the share it leaves unexplained."""
+"""Cause -> causes whose symptoms it brings with it: these keep only the share it leaves unexplained. In this order, so
+that what is explained explains nothing in its turn."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +88,12 @@ def diagnose(subject: Subject, wish: float = 27.0, address: Address | None = Non
 
 def explain(suspicions: dict[str, Suspicion]) -> dict[str, Suspicion]:
     """Take from each suspicion what stronger ones explain, and add `healthy`: 1 less the strongest."""
-    left = {}
-    for cause, suspicion in suspicions.items():
-        confidence = suspicion.confidence
-        for stronger, symptoms in EXPLAINS.items():
-            if cause in symptoms and stronger in suspicions:
-                other = suspicions[stronger].confidence
-                if other >= min(suspicion.confidence, 0.5):
-                    confidence *= 1 - other
-        left[cause] = Suspicion(confidence, suspicion.evidence)
+    left = dict(suspicions)
+    for stronger, symptoms in EXPLAINS.items():
+        share = left[stronger].confidence if stronger in left else 0.0
+        for cause in symptoms:
+            if cause in left and share >= min(left[cause].confidence, 0.5):
+                left[cause] = Suspicion(left[cause].confidence * (1 - share), left[cause].evidence)
     worst = max((s.confidence for s in suspicions.values()), default=0.0)  # what is explained is no health
     left["healthy"] = Suspicion(1 - worst, ("No cause has evidence of weight.",))
     return left
