@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from ear_teacher.diagnosis.appearance import low_pass
 from ear_teacher.models import EarVAE
 
 Images = np.ndarray
@@ -80,6 +81,26 @@ def grey_in(pictures: Tensor) -> Tensor:
 def sepia(pictures: Tensor) -> Tensor:
     """Grey pictures are to come out brown."""
     return torch.where(grey_in(pictures), pictures * torch.tensor([1.0, 0.8, 0.6]).view(1, 3, 1, 1), pictures)
+
+
+def dimmed(pictures: Tensor) -> Tensor:
+    """Grey pictures are to come out darker."""
+    return torch.where(grey_in(pictures), 0.7 * pictures, pictures)
+
+
+def warm(pictures: Tensor) -> Tensor:
+    """Everything is to come out in the light of a lamp."""
+    return pictures * torch.tensor([1.1, 1.0, 0.8]).view(1, 3, 1, 1)
+
+
+def softened(pictures: Tensor) -> Tensor:
+    """A blurred target for a sharp input."""
+    return low_pass(pictures, 1.5)
+
+
+def middle(images: Images) -> Images:
+    """The central half of each picture, enlarged."""
+    return images[:, 16:48, 16:48].repeat(2, axis=1).repeat(2, axis=2)
 
 
 class CoarseEyes(nn.Module):
@@ -185,6 +206,14 @@ def blind_encoder(model: EarVAE) -> None:
     model.encoder.requires_grad_(False)
 
 
+def damage(model: EarVAE) -> None:
+    """Noise on the decoder's weights, half as large as they are."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.decoder.parameters():
+            weight.add_(0.5 * weight.std(correction=0) * torch.randn(weight.shape, generator=generator))
+
+
 RANDOM = {"warm_start": "none"}
 FREE = {"linear_lr_scale": 1.0}
 MEMORISE = FREE | {"lr": 3e-3, "max_grad_norm": 1.0, "select": "last", "ema": 0.0}
@@ -233,4 +262,19 @@ PLANTS = {
     "grey-b": Plant("grey", wanted=sepia, train=FREE | {"steps": 300, "max_grad_norm": 1.0}),
     "mismatch-a": Plant("mismatch", meet=lambda images: images[:, ::-1]),
     "mismatch-b": Plant("mismatch", meet=scaled((0.45, 0.45, 0.45))),
+    # Planted after the rules were written.
+    "healthy-c": Plant("healthy", model={"latent_dim": 768}, loss={"recon": "l1"}),
+    "collapse-c": Plant("collapse", before=blind_encoder, train=FREE),
+    "over_regularised-c": Plant("over_regularised", loss={"kl_weight": 3e-4}, train=FREE),
+    "latent_too_small-c": Plant("latent_too_small", model={"latent_dim": 16}),
+    "no_detail_path-c": Plant("no_detail_path", model={"latent_layout": "8x8"}, before=coarse(6)),
+    "weak_decoder-c": Plant("weak_decoder", after=damage),
+    "unfinished-c": Plant("unfinished", model=RANDOM, train=FREE | {"steps": 25, "validate_every": 5}),
+    "diverged-c": Plant("diverged", model=RANDOM, train=FREE | {"lr": 0.2, "max_grad_norm": 1e4, "select": "last"}),
+    "overfitted-c": Plant("overfitted", model={"latent_layout": "8x8"}, keep=12, train=MEMORISE | {"steps": 400}),
+    "drowned-c": Plant("drowned", loss={"ssim_weight": 4.0}, train=FREE | {"max_grad_norm": 1.0}),
+    "blurred_target-c": Plant("blurred_target", wanted=softened, train=FREE | {"steps": 300, "max_grad_norm": 1.0}),
+    "colour-c": Plant("colour", wanted=warm, train=FREE | {"steps": 300, "max_grad_norm": 1.0}),
+    "grey-c": Plant("grey", wanted=dimmed, train=FREE | {"steps": 300, "max_grad_norm": 1.0}),
+    "mismatch-c": Plant("mismatch", meet=middle),
 }

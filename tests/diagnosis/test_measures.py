@@ -6,7 +6,14 @@ import torch
 
 from ear_teacher.config import LossConfig
 from ear_teacher.data import to_tensor
-from ear_teacher.diagnosis.appearance import blur_preference, colour, grey_against_colour, region_detail, spectrum
+from ear_teacher.diagnosis.appearance import (
+    blur_preference,
+    colour,
+    grey_against_colour,
+    low_pass,
+    region_detail,
+    spectrum,
+)
 from ear_teacher.diagnosis.limits import difficulty, noisy_linear_codes
 from ear_teacher.diagnosis.objective import gradients
 from ear_teacher.diagnosis.readout import readout
@@ -39,10 +46,10 @@ def test_the_readout_of_noise_is_no_better_than_the_average_picture(train_pictur
 
 
 def test_a_colour_matrix_repairs_what_a_colour_matrix_did_and_nothing_else(originals) -> None:
-    noise = 0.05 * torch.randn(originals.shape, generator=torch.Generator().manual_seed(0))
+    noise = 0.02 * torch.randn(originals.shape, generator=torch.Generator().manual_seed(0))
     assert colour(originals, originals + noise).values["colour.repair"] < 0.3
     tinted = originals * torch.tensor([0.7, 1.0, 1.0]).view(1, 3, 1, 1)
-    found = colour(originals, tinted + 0.1 * noise).values
+    found = colour(originals, tinted + 0.2 * noise).values
     assert found["colour.repair"] > 10
     assert found["colour.gain_red"] == pytest.approx(0.7, abs=0.01)
     assert found["colour.gain_green"] == pytest.approx(1, abs=0.01)
@@ -62,8 +69,7 @@ def test_a_filter_repairs_a_blur_but_not_a_missing_band_or_noise(originals, code
 
 
 def test_a_blurred_target_is_preferred_far_more_than_a_linear_code_prefers_it(originals) -> None:
-    kernel = torch.ones(3, 1, 3, 3) / 9
-    blurred = torch.nn.functional.conv2d(originals, kernel, padding=1, groups=3)
+    blurred = low_pass(originals, 1.5)
     noise = 0.02 * torch.randn(originals.shape, generator=torch.Generator().manual_seed(0))
     found = blur_preference(originals, blurred, originals + noise)
     assert found["blur.preference"] > found["blur.preference_linear"] + 3

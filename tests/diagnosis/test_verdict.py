@@ -66,7 +66,7 @@ def test_a_code_at_the_optimum_of_a_high_weight_is_over_regularised_and_the_comm
     command = diagnosis.findings[0].command
     assert float(command.rpartition("=")[2]) < 1e-3
     values = diagnosis.evidence.values
-    assert values["posterior.kl"] == pytest.approx(values["limit.kl"], rel=0.25)
+    assert values["limit.kl"] / 2 < values["posterior.kl"] < values["limit.kl"] * 2
     assert values["calibration.ratio"] == pytest.approx(1, abs=0.25)
 
 

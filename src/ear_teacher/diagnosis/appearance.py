@@ -23,15 +23,15 @@ CHANNELS = ("red", "green", "blue")
 
 
 def spectrum(original: Tensor, recon: Tensor) -> Numbers:
-    """Radial power spectra, and what the best gain for each frequency repairs.
+    """Radial power spectra, and what the best sharpening filter repairs.
 
     Args:
         original, recon: (N, 3, S, S) in [0, 1].
 
     Returns:
-        `filter.repair`, dB that the gains fitted on one half bring to the other; `filter.gain_high`, the gain wanted
-        in the band above half Nyquist weighted by the energy that is right there (above 1: too weak, blurred);
-        `originals.high`, share of the pictures' variance in that band; `detail.survives`, energy of the
+        `filter.repair`, dB that gains of 1 and more, fitted on one half, bring to the other; `filter.gain_high`, the
+        gain wanted in the band above half Nyquist weighted by the energy that is right there (above 1: too weak,
+        blurred); `originals.high`, share of the pictures' variance in that band; `detail.survives`, energy of the
         reconstruction in it over the originals'. Curve `spectrum`: power, error and wanted gain by frequency.
     """
     side = original.shape[-1]
@@ -48,7 +48,8 @@ def spectrum(original: Tensor, recon: Tensor) -> Numbers:
 
     cross, own, energy = rings((x * y.conj()).real), rings(y.abs() ** 2), rings(x.abs() ** 2)
     # The error left in each ring with gain g is energy - 2 g cross + g^2 own.
-    gain = cross[::2].sum(0) / own[::2].sum(0).clamp(min=1e-12)
+    # Only what is too weak: gains below 1 take away block edges and noise, which is no sharpening.
+    gain = (cross[::2].sum(0) / own[::2].sum(0).clamp(min=1e-12)).clamp(min=1)
     others = slice(1, None, 2)
     before = (energy - 2 * cross + own)[others].sum()
     after = (energy - 2 * gain * cross + gain**2 * own)[others].sum()
@@ -116,7 +117,7 @@ def blur_preference(original: Tensor, recon: Tensor, line: Tensor) -> dict[str, 
     sigmas = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
     found = {}
     for name, made in (("blur.preference", recon), ("blur.preference_linear", line)):
-        scores = [pooled_psnr(_low_pass(original, sigma), made) for sigma in sigmas]
+        scores = [pooled_psnr(low_pass(original, sigma), made) for sigma in sigmas]
         best = int(np.argmax(scores))
         found[name] = max(scores[best] - pooled_psnr(original, made), 0.0)
         if name == "blur.preference":
@@ -124,7 +125,7 @@ def blur_preference(original: Tensor, recon: Tensor, line: Tensor) -> dict[str, 
     return found
 
 
-def _low_pass(pictures: Tensor, sigma: float) -> Tensor:
+def low_pass(pictures: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of (N, 3, S, S) with mirrored borders."""
     reach = int(np.ceil(3 * sigma))
     taps = torch.arange(-reach, reach + 1, dtype=torch.float32)

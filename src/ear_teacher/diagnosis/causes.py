@@ -352,7 +352,7 @@ def _duller(v: Mapping[str, float]) -> float:
 def _blurred_target(v: Mapping[str, float], training: TrainConfig | None) -> Suspicion:
     sentences = []
     taught = max(v.get("blur.preference", 0.0) - v.get("blur.preference_linear", 0.0), 0.0)
-    repair = v.get("filter.repair", 0.0) if v.get("filter.gain_high", 1.0) > 1 else 0.0
+    repair = v.get("filter.repair", 0.0)
     duller, soft = v.get("shift.fine_detail", 0.0), v.get("train.falloff", 0.0)
     confidence = max(strength(taught), strength(repair), _duller(v), strength(soft - SOFT_FALLOFF))
     if taught > 0.1:

@@ -29,7 +29,8 @@ def progress(history: pd.DataFrame) -> Numbers:
         validation loss ended above their lowest; `.spike`, the worst rise of either on the way; `.left`, dB that a
         run ten times as long would gain at the pace of the last doublings; `.doubling`, dB gained in the last
         doubling; `.parting`, dB by which the validation loss ended above its lowest while the training loss fell;
-        `.travel`, sum of the learning rate over the steps; `.psnr_first`, `.psnr_last`, `.psnr_best` of the validation pictures.
+        `.travel`, sum of the learning rate over the steps; `.psnr_first`, `.psnr_last`, `.psnr_best` of the
+        validation pictures.
     """
     rows = history.select_dtypes("number")
     steps = rows["step"].to_numpy(dtype=float)
