@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint realism forecast five_fixes photos lock clean
+.PHONY: help run test lint realism forecast five_fixes diagnosis photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ realism forecast five_fixes: photos $(READY)
 realism: ## synthetic ears against photos of yours: make realism PHOTOS=<EarVN1.0 folder>
 forecast: ## predicted against measured KL and PSNR: make forecast PHOTOS=<EarVN1.0 folder>
 five_fixes: ## the author's claims one by one: make five_fixes PHOTOS=<EarVN1.0 folder>
+
+diagnosis: $(READY) ## known faults planted in small models, and what the diagnosis says of them
+	dvc repro weights@perceptual weights@v0
+	cd studies && dvc repro diagnosis/dvc.yaml
 
 photos:
 	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: 'make $(firstword $(MAKECMDGOALS)) PHOTOS=<folder>'."; exit 1; }

@@ -217,6 +217,7 @@ def damage(model: EarVAE) -> None:
 RANDOM = {"warm_start": "none"}
 FREE = {"linear_lr_scale": 1.0}
 MEMORISE = FREE | {"lr": 3e-3, "max_grad_norm": 1.0, "select": "last", "ema": 0.0}
+TAUGHT = FREE | {"steps": 200, "max_grad_norm": 1.0, "select": "last"}
 TRANSPOSED = {"warm_start": "none", "decoder": "transposed"}
 
 PLANTS = {
@@ -259,7 +260,7 @@ PLANTS = {
     "colour-a": Plant("colour", after=renormalise),
     "colour-b": Plant("colour", after=recolour([[0, 0, 1], [0, 1, 0], [1, 0, 0]])),
     "grey-a": Plant("grey", after=grey_apart),
-    "grey-b": Plant("grey", wanted=sepia, train=FREE | {"steps": 300, "max_grad_norm": 1.0}),
+    "grey-b": Plant("grey", wanted=sepia, train=TAUGHT),
     "mismatch-a": Plant("mismatch", meet=lambda images: images[:, ::-1]),
     "mismatch-b": Plant("mismatch", meet=scaled((0.45, 0.45, 0.45))),
     # Planted after the rules were written.
@@ -273,8 +274,8 @@ PLANTS = {
     "diverged-c": Plant("diverged", model=RANDOM, train=FREE | {"lr": 0.2, "max_grad_norm": 1e4, "select": "last"}),
     "overfitted-c": Plant("overfitted", model={"latent_layout": "8x8"}, keep=12, train=MEMORISE | {"steps": 400}),
     "drowned-c": Plant("drowned", loss={"ssim_weight": 4.0}, train=FREE | {"max_grad_norm": 1.0}),
-    "blurred_target-c": Plant("blurred_target", wanted=softened, train=FREE | {"steps": 300, "max_grad_norm": 1.0}),
-    "colour-c": Plant("colour", wanted=warm, train=FREE | {"steps": 300, "max_grad_norm": 1.0}),
-    "grey-c": Plant("grey", wanted=dimmed, train=FREE | {"steps": 300, "max_grad_norm": 1.0}),
+    "blurred_target-c": Plant("blurred_target", wanted=softened, train=TAUGHT),
+    "colour-c": Plant("colour", wanted=warm, train=TAUGHT),
+    "grey-c": Plant("grey", wanted=dimmed, train=TAUGHT),
     "mismatch-c": Plant("mismatch", meet=middle),
 }

@@ -109,7 +109,7 @@ def advise(cause: str, subject: Subject, evidence: Evidence, chain: Chain | None
     if cause == "blurred_target":
         if subject.training is not None and subject.training.augment == "degraded_target":
             return address.command(train__augment="clean_target"), "The model is asked for the clean picture."
-        return address.command(data__min_side=subject.model.image_size), (
+        return address.command(data__min_side=max(subject.model.image_size, 64)), (
             "Leaves out photos that had to be enlarged; the rest has detail to teach."
         )
     if cause == "colour":
@@ -119,8 +119,12 @@ def advise(cause: str, subject: Subject, evidence: Evidence, chain: Chain | None
         )
     if cause == "grey":
         if address.of("data.normalization"):
-            return address.command(data__normalization="shared"), "Grey and colour pictures go the same way."
-        return address.command(data__source="folder"), "Grey and colour pictures go the same way."
+            return address.command(data__normalization="per_group"), (
+                "Grey pictures get the colour ones' mean and deviation: one code serves both."
+            )
+        return address.command(
+            data__synthetic__grey_fraction=0.5
+        ), "As many grey pictures to learn from as colour ones."
     if cause == "mismatch":
         return address.command(data__split__val="[1]"), (
             "Other people validate: if the difference stays, the pictures differ in kind, not in person."
@@ -188,7 +192,8 @@ def _linear_start(subject: Subject, evidence: Evidence, address: Address) -> tup
 
 def _louder_pixels(subject: Subject, evidence: Evidence, chain: Chain | None, address: Address) -> tuple[str, str]:
     v, loss = evidence.values, subject.loss
-    assert loss is not None
+    if loss is None:
+        return address.command(loss__perceptual_weight=0), "The pixel term is left alone; its loss is not known."
     changes: dict[str, object] = {}
     pixels = max(v.get("gradient.share_recon", 0.0), 1e-3)
     for term, key in (("perceptual", "perceptual_weight"), ("ssim", "ssim_weight"), ("ms_ssim", "ms_ssim_weight"),
@@ -199,7 +204,7 @@ def _louder_pixels(subject: Subject, evidence: Evidence, chain: Chain | None, ad
     if loss.focal:
         changes["loss__focal"] = "false"
     short = chain.short if chain is not None else 0.0
-    return address.command(**changes), (
+    return address.command(**changes or {"loss__recon_weight": 2 * loss.recon_weight}), (
         f"Every term then pulls no harder than the pixels; up to {short:.1f} dB, what size and weight allow."
     )
 

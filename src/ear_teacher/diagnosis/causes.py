@@ -216,13 +216,13 @@ def _no_detail_path(v: Mapping[str, float], c: Chain) -> Suspicion:
         return Suspicion(0.0)
     frozen = v.get("encoder.frozen", 0.0)
     rest = 1 - (1 - frozen) * c.unfinished if c.short else 0.0
-    kl = f" Its KL is {v['posterior.kl']:.0f} nats where the weight allows {v['limit.kl']:.0f}." * ("limit.kl" in v)
+    allowed = f" where the weight allows {v['limit.kl']:.0f}" if "limit.kl" in v else ""
     return Suspicion(
         strength(c.encoder * rest),
         (
             f"The best picture found in the code has {c.code:.1f} dB; a map fitted in the same way reads "
             f"{v['chain.readout_linear']:.1f} dB from a linear code of as many floats: the encoder left "
-            f"{c.encoder:.1f} dB behind.{kl}",
+            f"{c.encoder:.1f} dB behind. Its KL is {v['posterior.kl']:.0f} nats{allowed}.",
             *(
                 [f"{100 * frozen:.0f} % of its backbone's weights are frozen: training cannot mend them."]
                 if frozen
