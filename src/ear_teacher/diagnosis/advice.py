@@ -25,6 +25,10 @@ def keys_of(params: Mapping[str, Any], prefix: str = "") -> frozenset[str]:
     return frozenset(found)
 
 
+USUAL_RATE = 3e-4
+"""Adam's learning rate below which a run from random weights takes longer than it need to; v0's."""
+
+
 def _declared(key: str) -> bool:
     """Whether the typed params have such a key."""
     kind: Any = Config
@@ -90,9 +94,11 @@ def advise(cause: str, subject: Subject, evidence: Evidence, chain: Chain | None
         return _linear_start(subject, evidence, address)
     if cause == "unfinished":
         steps = 10 * (subject.training.steps if subject.training else int(v.get("history.steps", 1000)))
-        return address.command(train__steps=steps), (
-            f"About {v.get('history.left', 0):.1f} dB more at the pace of the last doubling."
-        )
+        changes: dict[str, object] = {"train__steps": steps}
+        if subject.training is not None and subject.training.lr < USUAL_RATE:
+            changes["train__lr"] = USUAL_RATE
+        left = chain.left if chain is not None else v.get("history.left", 0.0)
+        return address.command(**changes), f"Up to {left:.1f} dB more, by the pace and the length of the run so far."
     if cause == "diverged":
         slower = min(1e-4, subject.training.lr / 3) if subject.training else 1e-4
         weight = min(subject.loss.perceptual_weight, 0.5) if subject.loss else 0.5

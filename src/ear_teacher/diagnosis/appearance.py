@@ -114,10 +114,11 @@ def blur_preference(original: Tensor, recon: Tensor, line: Tensor) -> dict[str, 
     Returns:
         `blur.preference` and `blur.preference_linear` in dB, and `blur.sigma` in pixels, of the model's best match.
     """
-    sigmas = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+    sigmas = (0.6, 1.0, 1.5, 2.5)
+    blurred = [low_pass(original, sigma) for sigma in sigmas]
     found = {}
     for name, made in (("blur.preference", recon), ("blur.preference_linear", line)):
-        scores = [pooled_psnr(low_pass(original, sigma), made) for sigma in sigmas]
+        scores = [pooled_psnr(soft, made) for soft in blurred]
         best = int(np.argmax(scores))
         found[name] = max(scores[best] - pooled_psnr(original, made), 0.0)
         if name == "blur.preference":

@@ -91,7 +91,7 @@ def limits_of(
     rows = np.arange(len(held_out))
     full = {name: energies(code, held_out, rows) for name, code in codes.items()}
     sized_codes = codes_of_size(codes, floats)
-    sized = {name: energies(code, held_out, rows) for name, code in sized_codes.items()}
+    sized = {name: _first(full[name], code.floats) for name, code in sized_codes.items()}
     free = {name: -10 * np.log10(max(e.rest / e.pixels, 1e-10) / 4) for name, e in sized.items()}
     name = max(free, key=lambda key: free[key])
     plain = own = None
@@ -105,6 +105,11 @@ def limits_of(
             if plain.theta < theta[0]:  # above the largest variance nothing is coded under any loss
                 own = equivalent_weight(theta, error, sized[name], floats, kl_weight)
     return Limits(name, sized, full, plain, own, floats, float(free[name]))
+
+
+def _first(whole: Energies, floats: int) -> Energies:
+    """The energies along a code cut to so many floats: what it leaves out joins the rest."""
+    return Energies(whole.values[:floats], whole.rest + float(whole.values[floats:].sum()), whole.pixels)
 
 
 def difficulty(pictures: NDArray[np.uint8], floats: int) -> float:

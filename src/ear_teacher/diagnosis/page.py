@@ -64,6 +64,7 @@ def page(sections: Mapping[str, str], pictures: str) -> str:
         "chart and in the causes are of the mean squared error over the pictures, decoding means; the forecast is the "
         "best linear-Gaussian code, not a bound on every code.",
         "",
+        "",
     ]
     return "\n".join(head) + "\n".join(sections.values())
 

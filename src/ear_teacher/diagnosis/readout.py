@@ -36,12 +36,10 @@ def readout(codes: Tensor, pictures: Tensor, others: Tensor) -> Tensor:
     patch = side // grid
     inputs, wanted = _inputs(codes), F.unfold(pictures, patch, stride=patch).transpose(1, 2).flatten(0, 1)
     cut = (len(codes) * 3 // 4) * grid**2
-    errors = []
     shown = wanted[:, torch.from_numpy(np.linspace(0, wanted.shape[1] - 1, min(SHOWN, wanted.shape[1])).astype(int))]
-    for penalty in PENALTIES:
-        made = _fit_and_apply(inputs[:cut], shown[:cut], inputs[cut:], penalty)
-        errors.append(float(((made - shown[cut:]) ** 2).mean()))
-    made = _fit_and_apply(inputs, wanted, _inputs(others), PENALTIES[int(np.argmin(errors))])
+    trial = _Ridge(inputs[:cut], shown[:cut])
+    errors = [float(((trial.apply(inputs[cut:], penalty) - shown[cut:]) ** 2).mean()) for penalty in PENALTIES]
+    made = _Ridge(inputs, wanted).apply(_inputs(others), PENALTIES[int(np.argmin(errors))])
     return F.fold(made.view(len(others), grid**2, -1).transpose(1, 2), side, patch, stride=patch)
 
 
@@ -52,16 +50,23 @@ def _inputs(codes: Tensor) -> Tensor:
     return F.unfold(codes, 3, padding=1).transpose(1, 2).flatten(0, 1)
 
 
-def _fit_and_apply(x: Tensor, y: Tensor, new: Tensor, penalty: float) -> Tensor:
-    """Ridge regression with an intercept, by whichever of the two normal equations is smaller."""
-    centre, level = x.mean(0), y.mean(0)
-    x, new = (x - centre).double(), (new - centre).double()
-    y = y - level
-    ridge = penalty * float((x**2).mean()) * len(x) + 1e-12
-    if len(x) >= x.shape[1]:
-        gram = x.T @ x + ridge * torch.eye(x.shape[1], dtype=torch.float64)
-        weights = torch.linalg.solve(gram, (x.T.float() @ y).double())
-        return (new @ weights).float() + level
-    gram = x @ x.T + ridge * torch.eye(len(x), dtype=torch.float64)
-    mix = torch.linalg.solve(gram, x @ new.T).T
-    return mix.float() @ y + level
+class _Ridge:
+    """Ridge regression of (n, p) on (n, d) with an intercept, by whichever of the two normal equations is smaller."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.centre, self.level = x.mean(0), y.mean(0)
+        self.x, self.y = x - self.centre, y - self.level
+        self.unit = float((self.x**2).mean()) * len(x)
+        self.wide = len(x) < x.shape[1]
+        self.gram = (self.x @ self.x.T if self.wide else self.x.T @ self.x).double()
+        self.cross = None if self.wide else (self.x.T @ self.y).double()
+
+    def apply(self, new: Tensor, penalty: float) -> Tensor:
+        """(m, d) -> (m, p)."""
+        ridge = (penalty * self.unit + 1e-12) * torch.eye(len(self.gram), dtype=torch.float64)
+        new = new - self.centre
+        if self.cross is None:
+            mix = torch.linalg.solve(self.gram + ridge, (self.x @ new.T).double()).T
+            return mix.float() @ self.y + self.level
+        weights = torch.linalg.solve(self.gram + ridge, self.cross)
+        return new @ weights.float() + self.level
