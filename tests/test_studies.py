@@ -47,3 +47,10 @@ def test_the_learnt_correction_never_sees_the_weight_it_is_judged_on() -> None:
     np.testing.assert_allclose(calibrated(rows), rows["kl_measured"], rtol=1e-9)
     spoilt = rows.assign(kl_measured=rows["kl_measured"].where(rows["kl_weight"] != 1e-4, 1.0))
     assert calibrated(spoilt)[1] == pytest.approx(rows["kl_measured"][1])
+
+
+def test_the_planted_faults_are_counted_by_the_rank_of_the_truth() -> None:
+    rows = pd.DataFrame({"planted": ["healthy", "healthy", "collapse", "grey"], "rank": [1, 3, 1, 2]})
+    text = page_of("diagnosis").counts(rows)
+    assert "first in 2 of 4 (50 %), among the first two in 3" in text
+    assert "1 of 2 healthy models are called sick" in text

@@ -97,9 +97,9 @@ RULES = [
     "",
     "What it cannot tell apart: a decoder that was cut off before training makes the code die, which is a collapse "
     "once it is complete; a short run from random weights hides a weak decoder or encoder until it has run on; "
-    "held-out pictures with more noise than the training pictures look like training pictures that lack detail. The linear "
-    "lines are those of linear-Gaussian codes: a network may be better than they are, and one that is not is not "
-    "always ill. Where history, params or training pictures are missing, less is measured, and the page says so.",
+    "held-out pictures with more noise than the training pictures look like training pictures that lack detail. The "
+    "linear lines are those of linear-Gaussian codes: a network may be better than they are, and one that is not is "
+    "not always ill. Where history, params or training pictures are missing, less is measured, and the page says so.",
     "",
 ]
 

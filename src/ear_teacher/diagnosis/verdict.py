@@ -19,6 +19,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     ),
     "mismatch": ("colour", "grey"),
     "colour": ("blurred_target", "grey", "drowned", "unfinished", "weak_decoder", "no_detail_path"),
+    "grey": ("weak_decoder", "no_detail_path"),
     "blurred_target": ("weak_decoder", "no_detail_path"),
     "drowned": ("blurred_target", "unfinished", "over_regularised", "weak_decoder", "no_detail_path"),
     "unfinished": ("grey",),
