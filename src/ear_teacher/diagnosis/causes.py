@@ -47,6 +47,10 @@ HALF_EFFECT = 1.2
 HALF_REACH = 2.0
 """Of its own size: how far Adam could have moved a weight that began at random, by at most the learning rate a step
 (Kingma & Ba 2015, section 2.1). A run that cannot have turned its weights over has hardly left its start."""
+HALF_SHARE = 0.1
+"""Share of the gradient at the reconstruction that the pixel term needs to have a say."""
+HALF_HARM = 0.3
+"""dB below the linear lines that a loss pulling elsewhere must cost to be blamed: above the noise of 48 pictures."""
 HALF_CAST = 0.05
 """Root mean square chroma in [0, 1] of pictures that should have none: about 13 of 255 levels, plainly visible."""
 DEAD_USE = 0.5
@@ -327,7 +331,8 @@ def _drowned(v: Mapping[str, float], c: Chain, loss: LossConfig | None) -> Suspi
     pixels = shares.get("recon", 0.0)
     others = {name: share for name, share in shares.items() if name != "recon"}
     name = max(others, key=lambda key: others[key], default="focal")
-    by_gradient = (1 - v["gradient.cosine"]) * strength(c.short) * 2 * (1 - pixels)
+    drowned = max(HALF_SHARE / (HALF_SHARE + pixels), 1 - v["gradient.cosine"]) if others else 0.0
+    by_gradient = drowned * strength(c.short, HALF_HARM)  # what does no harm to the pixels is a matter of taste
     # Focal weighting weakens small errors against the KL; that shows in the forecast for the loss as it is.
     focal = max(min(c.plain, c.wish, c.floats) - max(c.weight, c.model), 0.0) if loss.focal else 0.0
     sentences = [
@@ -340,7 +345,7 @@ def _drowned(v: Mapping[str, float], c: Chain, loss: LossConfig | None) -> Suspi
         sentences.append(
             f"With focal weighting the weight of the KL allows {c.weight:.1f} dB, without it {c.plain:.1f} dB."
         )
-    return Suspicion(max(min(by_gradient, 1.0), strength(focal)), tuple(sentences))
+    return Suspicion(max(by_gradient, strength(focal)), tuple(sentences))
 
 
 def _duller(v: Mapping[str, float]) -> float:
