@@ -85,3 +85,10 @@ def test_the_greyscale_study_makes_grey_pictures_of_the_same_luma() -> None:
     grey = module_of("greyscale", "run").as_grey(pictures)
     assert (grey[..., 0] == grey[..., 1]).all()
     np.testing.assert_allclose(grey[..., 0], pictures @ (0.299, 0.587, 0.114), atol=0.5)
+
+
+def test_the_planted_faults_are_counted_by_the_rank_of_the_truth() -> None:
+    rows = pd.DataFrame({"planted": ["healthy", "healthy", "collapse", "grey"], "rank": [1, 3, 1, 2]})
+    text = page_of("diagnosis").counts(rows)
+    assert "first in 2 of 4 (50 %), among the first two in 3" in text
+    assert "1 of 2 healthy models are called sick" in text

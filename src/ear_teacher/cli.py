@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from ear_teacher.config import SyntheticConfig, UserError
+from ear_teacher.config import VARIANTS, SyntheticConfig, UserError
 from ear_teacher.files import write_atomically
 from ear_teacher.stage import run
 
@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_forecast(commands)
+    _add_diagnose(commands)
     _add_synthesize(commands)
     return parser
 
@@ -78,6 +79,53 @@ def _numbers(text: str, option: str, whole: bool = False) -> list[float]:
         kind = "whole numbers" if whole else "numbers"
         raise UserError(f"{option} {text} is not allowed: give {kind} above 0, with commas between them.")
     return numbers
+
+
+def _add_diagnose(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "diagnose",
+        help="say by measurement what is wrong with a trained model, and what to run next",
+        description="What is wrong with a trained model: ranked causes, the evidence, and the next command. Only the "
+        "model and pictures it was not trained on are needed; the more of the rest is given, the more is measured.",
+        epilog="example: ear-teacher diagnose --model models/current --images photos/new --train-images photos/train "
+        "--history plots/train/current/history.csv --out diagnosis",
+    )
+    parser.add_argument("--model", type=Path, required=True, help="folder of a model, such as models/current")
+    parser.add_argument("--images", type=Path, required=True, help="pictures it was not trained on: a folder or .npy")
+    parser.add_argument("--train-images", type=Path, help="pictures it was trained on: a folder or .npy")
+    parser.add_argument("--history", type=Path, help="its history.csv")
+    parser.add_argument("--params", type=Path, help="the params.yaml it was trained with")
+    parser.add_argument("--variant", choices=VARIANTS, default="current", help="which of the params' models it is")
+    parser.add_argument("--alexnet", type=Path, help="alexnet.safetensors, for LPIPS and the perceptual term")
+    parser.add_argument("--psnr", type=float, default=27.0, help="wanted PSNR in dB (default 27)")
+    parser.add_argument("--npy-range", default="auto", help="values of a float array: 0..1, 0..255 or -1..1")
+    parser.add_argument("--out", type=Path, help="folder to make for the page, its chart and tables, and the JSON")
+    parser.set_defaults(command=_diagnose)
+
+
+def _diagnose(chosen: argparse.Namespace) -> None:
+    from ear_teacher.diagnosis.files import diagnose_files, write_report
+    from ear_teacher.diagnosis.page import section
+
+    if not 5 < chosen.psnr <= 60:
+        raise UserError(f"--psnr {chosen.psnr:g} is not allowed: give a number of dB above 5 and up to 60.")
+    if chosen.out and chosen.out.exists() and (not chosen.out.is_dir() or any(chosen.out.iterdir())):
+        raise UserError(
+            f"{chosen.out} already exists and is not an empty folder; choose another one or remove it first."
+        )
+    diagnosis = diagnose_files(
+        chosen.model,
+        chosen.images,
+        train_images=chosen.train_images,
+        history=chosen.history,
+        params=chosen.params,
+        variant=chosen.variant,
+        alexnet=chosen.alexnet,
+        wish=chosen.psnr,
+        npy_range=chosen.npy_range,
+    )
+    name = str(chosen.model)
+    print(write_report(diagnosis, name, chosen.out) if chosen.out else section(name, diagnosis), end="")
 
 
 def _add_synthesize(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -445,6 +445,14 @@ class EvaluateConfig(Section):
     seed: Natural = 0
 
 
+class DiagnoseConfig(Section):
+    """The diagnosis of the trained models (stage `diagnose`)."""
+
+    psnr: Annotated[float, _numeric, Field(gt=5, le=60, allow_inf_nan=False)] = 27.0
+    """Wanted PSNR in dB, of the mean squared error over the pictures: what size and weight are judged by."""
+    seed: Natural = 0
+
+
 class ReconstructConfig(Section):
     """The rendered pictures."""
 
@@ -477,6 +485,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     watch: WatchConfig = WatchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    diagnose: DiagnoseConfig = DiagnoseConfig()
     reconstruct: ReconstructConfig = ReconstructConfig()
     v0: Variant
     v1: Variant
@@ -592,11 +601,11 @@ def parse_config(params: dict[str, Any], where: str = "params.yaml") -> Config:
         raise UserError(_sentence(error, where)) from None
 
 
-def load_config(path: str | Path = "params.yaml") -> Config:
-    """Read params.yaml.
+def read_params(path: str | Path = "params.yaml") -> dict[str, Any]:
+    """The content of params.yaml as it stands there, not checked.
 
     Raises:
-        UserError: the file is missing, not YAML, or holds something that is not allowed.
+        UserError: the file is missing, not YAML or no mapping.
     """
     path = Path(path)
     try:
@@ -613,4 +622,13 @@ def load_config(path: str | Path = "params.yaml") -> Config:
         raise UserError(f"{path}:{line} not valid YAML: {reason}.") from None
     if not isinstance(params, dict):
         raise UserError(f"{path}: holds no params; restore it with `git checkout {path}`.")
-    return parse_config(params, str(path))
+    return params
+
+
+def load_config(path: str | Path = "params.yaml") -> Config:
+    """Read params.yaml.
+
+    Raises:
+        UserError: the file is missing, not YAML, or holds something that is not allowed.
+    """
+    return parse_config(read_params(path), str(path))
