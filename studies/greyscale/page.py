@@ -98,12 +98,12 @@ def answer(tables: dict[Key, pd.DataFrame]) -> list[str]:
     shift = {model: f"{casts[model, DEFAULT]:.1f} to {casts[model, 'quarter-per_group']:.1f}" for model in MODELS}
     sentences += [
         "",
-        "Why: brightness costs the same in both; a greyscale picture has no colour to get wrong, so a code that follows "
-        "its input finds it easier. A network that hardly follows its input paints everything in the average colour, "
-        "greyscale too. Normalised apart, greyscale has that tint on the way in and loses it on the way out: their false "
-        f"colour goes from {shift['v0']} levels in v0 and from {shift['current']} in the current model, which already "
-        "tells grey from colour. So separate normalisation hides a fault of a model that has learnt little; it does not "
-        "mend one.",
+        "Why: brightness costs the same in both; a greyscale picture has no colour to get wrong, so a code that "
+        "follows its input finds it easier. A network that hardly follows its input paints everything in the average "
+        "colour, greyscale too. Normalised apart, greyscale has that tint on the way in and loses it on the way out: "
+        f"their false colour goes from {shift['v0']} levels in v0 and from {shift['current']} in the current model, "
+        "which already tells grey from colour. So separate normalisation hides a fault of a model that has learnt "
+        "little; it does not mend one.",
     ]
     return sentences
 
