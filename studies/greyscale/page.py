@@ -24,6 +24,7 @@ BUILT = {
     ("v0", "linear"): "linear code, PCA",
 }
 DEFAULT = "quarter-shared"
+MODELS = ("current", "v0")
 Key = tuple[str, str, str]  # model, rebuilder, mixture
 
 
@@ -73,7 +74,7 @@ def shown(found: dict[str, float], unit: str = "") -> str:
 def answer(tables: dict[Key, pd.DataFrame]) -> list[str]:
     """The findings in words, each from its figures."""
     sentences = []
-    for model in ("current", "v0"):
+    for model in MODELS:
         colour, grey = halves(tables[model, "model", DEFAULT])
         gap = change(colour, grey)
         word = "worse" if gap["ci_high"] < 0 else "better" if gap["ci_low"] > 0 else "neither better nor worse"
@@ -89,6 +90,21 @@ def answer(tables: dict[Key, pd.DataFrame]) -> list[str]:
             f"{shown(change(grey, apart[1]), ' dB')}, and the colour pictures by "
             f"{shown(change(colour, apart[0]), ' dB')}."
         )
+    casts = {
+        (model, mixture): levels(halves(tables[model, "model", mixture])[1], "colour")
+        for model in MODELS
+        for mixture in (DEFAULT, "quarter-per_group")
+    }
+    shift = {model: f"{casts[model, DEFAULT]:.1f} to {casts[model, 'quarter-per_group']:.1f}" for model in MODELS}
+    sentences += [
+        "",
+        "Why: brightness costs the same in both; a greyscale picture has no colour to get wrong, so a code that "
+        "follows its input finds it easier. A network that hardly follows its input paints everything in the average "
+        "colour, greyscale too. Normalised apart, greyscale has that tint on the way in and loses it on the way out: "
+        f"their false colour goes from {shift['v0']} levels in v0 and from {shift['current']} in the current model, "
+        "which already tells grey from colour. So separate normalisation hides a fault of a model that has learnt "
+        "little; it does not mend one.",
+    ]
     return sentences
 
 
