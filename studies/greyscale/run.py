@@ -40,7 +40,7 @@ LUMA = (0.299, 0.587, 0.114)
 def main() -> None:
     name, mixture, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
     share, normalization = mixture.split("-")
-    variant = load_config().variant(name)
+    variant = load_config("studies/params.yaml").variant(name)
     data = PreparedData.load(Path("studies/greyscale/pictures"))
     images = np.asarray(data.images).copy()
     rows, tests = data.rows("train"), data.rows("test")
