@@ -117,8 +117,8 @@ def page(tables: dict[Key, pd.DataFrame], seeds: dict[Key, int]) -> str:
         f"Synthetic ears at 64 px, {len(first) // 2} pictures of {first['person'].nunique()} people no model saw, each "
         "measured twice: in colour and as its own luma, so that nothing differs but colour. Short runs "
         f"(seeds: {min(seeds.values())}; 256 floats; the losses of `studies/params.yaml`). Errors are counted in the "
-        "original values of the pictures, also where they were normalised apart. Brackets: 95 % interval, people resampled; "
-        "bold: it leaves 0 out.",
+        "original values of the pictures, also where they were normalised apart. Brackets: 95 % interval, people "
+        "resampled; bold: it leaves 0 out.",
         "",
         "Repeat it with `make greyscale`.",
         "",
