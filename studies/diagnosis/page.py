@@ -15,6 +15,8 @@ from ear_teacher.stage import run
 HERE = Path("studies/diagnosis")
 HELD_OUT = "c"
 """Variant that was planted after the rules were written."""
+LOOKED_AT = ("weak_decoder-c",)
+"""Cases of that variant for which a rule was changed all the same: they count with the bench."""
 
 
 def main() -> None:
@@ -36,7 +38,7 @@ def main() -> None:
     )
     rows["order"] = rows["planted"].map(list(CAUSES).index)
     rows = rows.sort_values(["order", "case"])
-    held_out = rows["case"].str.endswith(f"-{HELD_OUT}")
+    held_out = rows["case"].str.endswith(f"-{HELD_OUT}") & ~rows["case"].isin(LOOKED_AT)
     write_atomically(Path("docs/diagnosis.md"), page(rows[~held_out], rows[held_out]))
 
 

@@ -130,7 +130,8 @@ def chain_of(values: Mapping[str, float]) -> Chain | None:
     readout = values.get("chain.readout", model)
     code = max(readout, model)
     encoder = min(max(values.get("chain.readout_linear", code) - code, 0.0), short)
-    decoder = max(readout - model, 0.0)
+    # A wrong colour is the output's fault; the decoder answers for what a colour matrix does not repair.
+    decoder = max(readout - model - max(values.get("colour.repair", 0.0), 0.0), 0.0)
     left = min(values.get("history.left", 0.0), short)
     if "history.reach" in values:
         left = max(left, short * HALF_REACH / (HALF_REACH + values["history.reach"]))
