@@ -57,9 +57,9 @@ def page(bench: pd.DataFrame, held_out: pd.DataFrame) -> str:
     ]
     if len(held_out):
         lines.append(
-            f"- Planted after the rules were written: {counts(held_out)} Of {len(held_out) + len(LOOKED_AT)} such cases "
-            f"{len(LOOKED_AT)} ({', '.join(LOOKED_AT)}) were missed at first; the rules were mended for them, so they "
-            "count with the bench."
+            f"- Planted after the rules were written: {counts(held_out)} Of {len(held_out) + len(LOOKED_AT)} such "
+            f"cases {len(LOOKED_AT)} ({', '.join(LOOKED_AT)}) were missed at first; the rules were mended for "
+            "them, so they count with the bench."
         )
     lines += ["", "## Confusion matrix", "", "Rows: planted; columns: said first; all cases.", ""]
     both = pd.concat([bench, held_out])
