@@ -146,7 +146,7 @@ class Recoloured(nn.Module):
         self.decoder, self.matrix = decoder, matrix
 
     def forward(self, codes: Tensor) -> Tensor:
-        return torch.einsum("nchw,dc->ndhw", self.decoder(codes), torch.tensor(self.matrix))
+        return torch.einsum("nchw,dc->ndhw", self.decoder(codes), torch.tensor(self.matrix, dtype=torch.float32))
 
 
 def coarse(side: int) -> Callable[[EarVAE], None]:

@@ -15,6 +15,8 @@ from ear_teacher.stage import run
 HERE = Path("studies/diagnosis")
 HELD_OUT = "c"
 """Variant that was planted after the rules were written."""
+LOOKED_AT = ("weak_decoder-c", "diverged-c", "grey-c")
+"""Cases of that variant that were missed at first and for which rules were changed: they count with the bench."""
 
 
 def main() -> None:
@@ -36,7 +38,7 @@ def main() -> None:
     )
     rows["order"] = rows["planted"].map(list(CAUSES).index)
     rows = rows.sort_values(["order", "case"])
-    held_out = rows["case"].str.endswith(f"-{HELD_OUT}")
+    held_out = rows["case"].str.endswith(f"-{HELD_OUT}") & ~rows["case"].isin(LOOKED_AT)
     write_atomically(Path("docs/diagnosis.md"), page(rows[~held_out], rows[held_out]))
 
 
@@ -54,7 +56,11 @@ def page(bench: pd.DataFrame, held_out: pd.DataFrame) -> str:
         f"- Bench: {counts(bench)}",
     ]
     if len(held_out):
-        lines.append(f"- Planted after the rules were written, and not used for them: {counts(held_out)}")
+        lines.append(
+            f"- Planted after the rules were written: {counts(held_out)} Of {len(held_out) + len(LOOKED_AT)} such "
+            f"cases {len(LOOKED_AT)} ({', '.join(LOOKED_AT)}) were missed at first; the rules were mended for "
+            "them, so they count with the bench."
+        )
     lines += ["", "## Confusion matrix", "", "Rows: planted; columns: said first; all cases.", ""]
     both = pd.concat([bench, held_out])
     names = [cause for cause in CAUSES if cause in set(both["planted"]) | set(both["first"])]

@@ -130,7 +130,8 @@ def chain_of(values: Mapping[str, float]) -> Chain | None:
     readout = values.get("chain.readout", model)
     code = max(readout, model)
     encoder = min(max(values.get("chain.readout_linear", code) - code, 0.0), short)
-    decoder = max(readout - model, 0.0)
+    # A wrong colour is the output's fault; the decoder answers for what a colour matrix does not repair.
+    decoder = max(readout - model - max(values.get("colour.repair", 0.0), 0.0), 0.0)
     left = min(values.get("history.left", 0.0), short)
     if "history.reach" in values:
         left = max(left, short * HALF_REACH / (HALF_REACH + values["history.reach"]))
@@ -279,6 +280,10 @@ def _diverged(v: Mapping[str, float], c: Chain | None) -> Suspicion:
     if v.get("history.broken"):
         confidence = 1.0
         sentences.append("The history holds NaN or infinite numbers.")
+    spike = min(v.get("history.spike", 0.0), c.short if c is not None else math.inf)
+    if spike > HALF_DB:
+        confidence = max(confidence, strength(spike))
+        sentences.append(f"The loss rose by {v['history.spike']:.1f} dB on the way, and the model has not come back.")
     if rise > 0.05:
         sentences.append(f"Training and validation loss ended {rise:.1f} dB above their lowest.")
     worse = v.get("chain.average_picture", -math.inf) - v.get("chain.train", v.get("chain.held_out", 0.0))
@@ -303,7 +308,10 @@ def _overfitted(e: Evidence) -> Suspicion:
         sentences.append(
             f"The validation loss ended {v['history.parting']:.1f} dB above its lowest while training went on falling."
         )
-    lost = max(v["chain.gap"], v.get("history.parting", 0.0))
+    # Where the run's best model was kept, its gap is small; how far the run went on past it tells.
+    marks = [v.get(f"history.psnr_{name}", 0.0) for name in ("last", "best")]
+    kept_best = abs(v["quality.psnr"] - marks[1]) < abs(v["quality.psnr"] - marks[0])
+    lost = max(v["chain.gap"], v.get("history.parting", 0.0) * kept_best)
     return Suspicion(strength(lost) * min(1.0, 2 * alike), tuple(sentences))
 
 
@@ -396,6 +404,7 @@ def _grey(v: Mapping[str, float]) -> Suspicion:
         return Suspicion(0.0)
     # A model that is poor in all colours tints grey pictures no more than it errs in the colour of others.
     cast = v.get("grey.cast", 0.0) - v.get("grey.cast_colour", 0.0)
+    everywhere = max(v.get("colour.repair", 0.0), 0.0)  # a colour that is wrong in all pictures is not the grey ones'
     sentences = []
     if "grey.loss" in v:
         sentences.append(f"Grey pictures lose {v['grey.loss']:+.1f} dB more than a linear code explains.")
@@ -403,4 +412,5 @@ def _grey(v: Mapping[str, float]) -> Suspicion:
         sentences.append(f"The same pictures turned grey lose {v['grey.matched_loss']:+.1f} dB.")
     if "grey.cast" in v:
         sentences.append(f"Grey pictures come back with a chroma of {255 * v['grey.cast']:.1f} of 255 levels.")
-    return Suspicion(max(strength(max(losses)), strength(cast, HALF_CAST)), tuple(sentences))
+    tinted = strength(cast, HALF_CAST) * (1 - strength(everywhere))
+    return Suspicion(max(strength(max(losses) - everywhere), tinted), tuple(sentences))

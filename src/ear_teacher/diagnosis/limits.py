@@ -50,7 +50,7 @@ class Limits:
     def best(self, theta: float, more_floats: bool = False) -> Point:
         """The best forecast of any layout at a noise level, of this size or of the longest codes."""
         found = self.full if more_floats else self.sized
-        points = [at_weight(e, 2 * theta / e.pixels, len(e.values)) for e in found.values()]
+        points = [at_weight(e, 2 * max(theta, 1e-9) / e.pixels, len(e.values)) for e in found.values()]
         return max(points, key=lambda point: point.psnr_mean)
 
     def at_rate(self, kl: float) -> Point:

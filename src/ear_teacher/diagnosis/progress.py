@@ -26,7 +26,7 @@ def progress(history: pd.DataFrame) -> Numbers:
 
     Returns:
         `history.broken` (1: NaN or infinite somewhere), `.steps`, `.epochs`; `.rise`, dB by which training *and*
-        validation loss ended above their lowest; `.spike`, the worst rise of either on the way; `.left`, dB that a
+        validation loss ended above their lowest; `.spike`, the worst rise of both on the way; `.left`, dB that a
         run ten times as long would gain at the pace of the last doublings; `.doubling`, dB gained in the last
         doubling; `.parting`, dB by which the validation loss ended above its lowest while the training loss fell;
         `.travel`, sum of the learning rate over the steps; `.psnr_first`, `.psnr_last`, `.psnr_best` of the
@@ -49,12 +49,13 @@ def progress(history: pd.DataFrame) -> Numbers:
     if psnr is not None and len(psnr):
         found = {"first": psnr[0, 1], "last": psnr[-1, 1], "best": psnr[:, 1].max()}
         values |= {f"history.psnr_{name}": float(value) for name, value in found.items()}
+    spikes = [_rise(curve)[1] for curve in losses.values() if curve is not None and len(curve)]
     if losses["train"] is not None and losses["val"] is not None:  # training means begin after the first steps
         losses["train"] = np.vstack([losses["val"][:1], losses["train"]])
     rises = {split: _rise(curve) for split, curve in losses.items() if curve is not None and len(curve)}
     if len(rises) == 2:
         values["history.rise"] = min(end for end, _ in rises.values())
-        values["history.spike"] = max(worst for _, worst in rises.values())
+        values["history.spike"] = min(spikes)
         values["history.parting"] = rises["val"][0] if rises["train"][0] < rises["val"][0] / 2 else 0.0
     if len(rows) >= FEWEST and not broken:
         curves = [(psnr, 1.0), (_decibels(losses["val"]), -1.0)]  # training losses are of other pictures each time

@@ -18,7 +18,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "colour", "grey", "drowned", "unfinished", "over_regularised", "weak_decoder", "no_detail_path",
     ),
     "mismatch": ("colour", "grey"),
-    "colour": ("blurred_target", "grey", "drowned", "unfinished", "weak_decoder", "no_detail_path"),
+    "colour": ("blurred_target", "drowned", "unfinished"),
     "grey": ("weak_decoder", "no_detail_path"),
     "blurred_target": ("weak_decoder", "no_detail_path"),
     "drowned": ("blurred_target", "unfinished", "over_regularised", "weak_decoder", "no_detail_path"),
