@@ -16,7 +16,7 @@ import yaml
 from torch import Tensor
 from tqdm import tqdm
 
-from ear_teacher.config import NO_BACKBONE, Variant, load_config
+from ear_teacher.config import LAYOUT_GRID, NO_BACKBONE, Variant, load_config
 from ear_teacher.data import PreparedData, to_tensor
 from ear_teacher.evaluation import codes_of_size, equal_floats, equal_rate, measure, posterior_statistics
 from ear_teacher.files import write_atomically
@@ -43,7 +43,7 @@ def main() -> None:
     variant = changed(case.get("change", {}), int(seed))
     data = PreparedData.load(Path("studies/photos/128"))
     floats = variant.model.latent_dim
-    codes = fit_codes(data.images, data.rows("train"), (1, variant.model.grid), max(floats, 1024))
+    codes = fit_codes(data.images, data.rows("train"), LAYOUT_GRID.values(), max(floats, 1024))
     code = codes[variant.model.grid].truncated(floats)
     energies = spectrum(code)
     backbone = load_trunk(Path("data/weights/v0/backbone.safetensors"))
