@@ -80,10 +80,13 @@ def _evidence(v: Mapping[str, float], curves: Mapping[str, pd.DataFrame]) -> lis
         f"another picture's sample {v['decoder.shuffled']:.2f}, the prior {v['decoder.prior']:.2f}.",
     ]
     if "calibration.ratio" in v:
-        lines.append(
-            f"- **Is its noise as large as the weight pays for?** Sampling costs {v['calibration.ratio']:.2f} times "
-            "what it costs at the optimum (1 = calibrated, above: too noisy)."
+        ratio = v["calibration.ratio"]
+        said = (
+            f"Sampling costs {ratio:.2f} times what it costs at the optimum (1 = calibrated, above: too noisy)."
+            if ratio >= 0
+            else "A sample is decoded better than the mean: noise is not what limits this decoder."
         )
+        lines.append(f"- **Is its noise as large as the weight pays for?** {said}")
     if "limit.at_measured_kl" in v:
         lines.append(
             f"- **Is the rate well used?** {v['chain.held_out']:.1f} dB at {v['posterior.kl']:.0f} nats; the best "
