@@ -54,7 +54,7 @@ photos:
 	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: 'make $(firstword $(MAKECMDGOALS)) PHOTOS=<folder>'."; exit 1; }
 
 lock: ## pin the newest versions that pyproject.toml admits (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 \
+	uv pip compile pyproject.toml --group dev --all-extras --universal --generate-hashes --python-version 3.11 \
 	  --no-annotate --no-header --quiet --upgrade -o requirements.lock
 
 clean: ## remove what the pipeline wrote, keep its cache
