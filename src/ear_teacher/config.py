@@ -324,6 +324,9 @@ class TrainConfig(Section):
     ema: Annotated[float, _numeric, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
     """Decay of the running average of the weights that is validated and kept; 0 = off."""
     flip: bool = True
+    affine: Annotated[float, _numeric, Field(ge=0, le=0.5, allow_inf_nan=False)] = 0.0
+    """Largest shift (share of the side), change of scale (of its logarithm) and turn (radians) of a training picture
+    and its target, each drawn anew for each; 0 = off."""
     augment: Literal["none", "clean_target", "degraded_target"] = "none"
     """Blur, noise and occlusion of the input, with the clean or (as in v0) the degraded picture as target."""
     validate_every: Count = 40
