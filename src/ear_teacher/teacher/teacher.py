@@ -174,6 +174,16 @@ def encode(model: EarVAE, images: Tensor) -> Features:
     return Features(posterior.mean, posterior.logvar, maps, tokens)
 
 
+def feature_shapes(model: EarVAE) -> dict[str, tuple[int, ...]]:
+    """Name of every output -> its shape for one picture, without the first axis."""
+    with torch.no_grad():
+        features = encode(model, next(model.parameters()).new_zeros(1, 3, model.image_size, model.image_size))
+    named = {"mean": features.mean, "logvar": features.logvar, **features.maps}
+    if features.tokens is not None:
+        named["tokens"] = features.tokens
+    return {name: tuple(tensor.shape[1:]) for name, tensor in named.items()}
+
+
 def _pyramid(encoder: nn.Module) -> list[nn.Module]:
     """The layers whose outputs are the spatial features, finest first."""
     if isinstance(encoder, ResidualEncoder):
