@@ -8,36 +8,16 @@ features = teacher.features(["left.jpg", "right.jpg"])     # features.mean, feat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.images import Box
 from ear_teacher.models import EarVAE
-from ear_teacher.models.blocks import ResBlock
-from ear_teacher.models.encoders import BackboneEncoder, ResidualEncoder
 from ear_teacher.teacher.inputs import Picture, grey_pictures, squares
-
-
-@dataclass(frozen=True)
-class Features:
-    """What the encoder says about N pictures.
-
-    Attributes:
-        mean: (N, k, g, g) posterior means, the code.
-        logvar: (N, k, g, g) their log-variances.
-        maps: spatial features, finest first: `stride4` -> (N, C, S/4, S/4) and so on.
-        tokens: (N, T, C) features of the pretrained backbone, row by row; None without one.
-    """
-
-    mean: Tensor
-    logvar: Tensor
-    maps: dict[str, Tensor]
-    tokens: Tensor | None
+from ear_teacher.teacher.pyramid import Features, encode
 
 
 class EarTeacher:
@@ -137,27 +117,5 @@ class EarTeacher:
 
     @torch.no_grad()
     def _encode(self, images: Tensor) -> Features:
-        """(n, 3, S, S) in [0, 1] -> their features; the maps are read off inside the encoder."""
-        seen: list[tuple[nn.Module, Any]] = []
-        encoder = self.model.encoder
-        backbone = encoder.backbone
-        hooks = [
-            layer.register_forward_hook(lambda module, _, out: seen.append((module, out)))
-            for layer in [*_pyramid(encoder), *([backbone] if backbone is not None else [])]
-        ]
-        try:
-            posterior = self.model.encode(images.to(self.device, self.dtype))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        maps = {f"stride{self.image_size // out.shape[-1]}": out for layer, out in seen if layer is not backbone}
-        tokens = next((out[-1].flatten(2).transpose(1, 2) for layer, out in seen if layer is backbone), None)
-        return Features(posterior.mean, posterior.logvar, maps, tokens)
-
-
-def _pyramid(encoder: nn.Module) -> list[nn.Module]:
-    """The layers whose outputs are the spatial features, finest first."""
-    if isinstance(encoder, ResidualEncoder):
-        return [layer for layer in encoder.branch if isinstance(layer, ResBlock)]
-    assert isinstance(encoder, BackboneEncoder)
-    return [encoder.head]
+        """(n, 3, S, S) in [0, 1] -> their features."""
+        return encode(self.model, images.to(self.device, self.dtype))
