@@ -8,37 +8,17 @@ features = teacher.features(["left.jpg", "right.jpg"])     # features.mean, feat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ear_teacher.config import UserError
 from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.images import Box
 from ear_teacher.models import EarVAE
-from ear_teacher.models.blocks import ResBlock
-from ear_teacher.models.encoders import BackboneEncoder, ResidualEncoder
 from ear_teacher.teacher.inputs import Picture, grey_pictures, squares
-
-
-@dataclass(frozen=True)
-class Features:
-    """What the encoder says about N pictures.
-
-    Attributes:
-        mean: (N, k, g, g) posterior means, the code; float32 whatever the teacher computes in.
-        logvar: (N, k, g, g) their log-variances; float32.
-        maps: spatial features, finest first: `stride4` -> (N, C, S/4, S/4) and so on.
-        tokens: (N, T, C) features of the pretrained backbone, row by row; None without one.
-    """
-
-    mean: Tensor
-    logvar: Tensor
-    maps: dict[str, Tensor]
-    tokens: Tensor | None
+from ear_teacher.teacher.pyramid import Features, encode
 
 
 class EarTeacher:
@@ -155,25 +135,6 @@ class EarTeacher:
         return encode(self.model, images.to(self.device, self.dtype))
 
 
-def encode(model: EarVAE, images: Tensor) -> Features:
-    """(n, 3, S, S) in [0, 1] -> their features; the maps are read off inside the encoder."""
-    seen: list[tuple[nn.Module, Any]] = []
-    encoder = model.encoder
-    backbone = encoder.backbone
-    hooks = [
-        layer.register_forward_hook(lambda module, _, out: seen.append((module, out)))
-        for layer in [*_pyramid(encoder), *([backbone] if backbone is not None else [])]
-    ]
-    try:
-        posterior = model.encode(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    maps = {f"stride{model.image_size // out.shape[-1]}": out for layer, out in seen if layer is not backbone}
-    tokens = next((out[-1].flatten(2).transpose(1, 2) for layer, out in seen if layer is backbone), None)
-    return Features(posterior.mean, posterior.logvar, maps, tokens)
-
-
 def feature_shapes(model: EarVAE) -> dict[str, tuple[int, ...]]:
     """Name of every output -> its shape for one picture, without the first axis."""
     with torch.no_grad():
@@ -182,11 +143,3 @@ def feature_shapes(model: EarVAE) -> dict[str, tuple[int, ...]]:
     if features.tokens is not None:
         named["tokens"] = features.tokens
     return {name: tuple(tensor.shape[1:]) for name, tensor in named.items()}
-
-
-def _pyramid(encoder: nn.Module) -> list[nn.Module]:
-    """The layers whose outputs are the spatial features, finest first."""
-    if isinstance(encoder, ResidualEncoder):
-        return [layer for layer in encoder.branch if isinstance(layer, ResBlock)]
-    assert isinstance(encoder, BackboneEncoder)
-    return [encoder.head]
