@@ -94,7 +94,7 @@ class EarTeacher:
         Raises:
             UserError: a picture or a box is of no use; the message names which.
         """
-        parts = [self._encode(part) for part in self._squares(pictures, boxes)[0].split(max(batch_size, 1))]
+        parts = [self._encode(part) for part in self.inputs(pictures, boxes).split(max(batch_size, 1))]
         return Features(
             torch.cat([part.mean for part in parts]),
             torch.cat([part.logvar for part in parts]),
@@ -117,6 +117,10 @@ class EarTeacher:
             return recon
         back = self.normalization.invert(recon.float().cpu().permute(0, 2, 3, 1).double().numpy(), grey.numpy())
         return torch.from_numpy(back).permute(0, 3, 1, 2).clamp(0, 1).to(recon)
+
+    def inputs(self, pictures: Picture | Sequence[Picture], boxes: Sequence[Box | None] | None = None) -> Tensor:
+        """(N, 3, S, S) float32 in [0, 1] on the CPU: what the model is given. Arguments and errors of `features`."""
+        return self._squares(pictures, boxes)[0]
 
     def _squares(
         self, pictures: Picture | Sequence[Picture], boxes: Sequence[Box | None] | None
