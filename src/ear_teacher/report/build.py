@@ -65,13 +65,12 @@ def build(
     Raises:
         UserError: results and pictures do not belong together, or the page came out too large.
     """
-    # Loading order of the picture rows is that of the evaluation; one thread makes the bytes the same everywhere.
     measured = results.per_image["current"]
     shown = choose(measured, config.report.ears)
     row_of = {file: row for row, file in data.index["file"].items()}
     if not set(shown["file"]) <= set(row_of):
         raise UserError("metrics/per_image/current.csv and data/prepared do not belong together; run `dvc repro`.")
-    pictures = to_tensor(data.images[[row_of[file] for file in shown["file"]]])
+    pictures = to_tensor(data.images[np.array([row_of[file] for file in shown["file"]])])
     name = results.measured["current"]["zero_line"]["equal_floats"]["psnr"]["code"]
     line = codes[name].truncated(config.model.latent_dim)
     with torch.no_grad():
@@ -109,8 +108,8 @@ def build(
     )
     if len(text.encode()) > LARGEST:
         raise UserError(
-            f"The report would have {len(text.encode()) / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}: lower report.ears "
-            f"({config.report.ears})."
+            f"The report would have {len(text.encode()) / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}: lower "
+            f"report.ears ({config.report.ears})."
         )
     return text, directions
 
@@ -168,6 +167,6 @@ def _latent(
 
 
 def _pair(shown: pd.DataFrame) -> list[int]:
-    """Two colour ears of different people, the furthest apart in the list; the first and the last where there are none."""
+    """The first and the last colour ear of the list; of all ears where there is none in colour."""
     colour = [i for i, grey in enumerate(shown["grey"]) if not grey] or list(range(len(shown)))
     return [colour[0], colour[-1]]

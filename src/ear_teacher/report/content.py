@@ -44,7 +44,7 @@ def headline(compare: Mapping[str, Any]) -> str:
     """The one sentence that stands first."""
     psnr, lpips = compare["metrics"]["psnr"], compare["metrics"]["lpips_alex"]
     ours, line = psnr["current"], psnr["linear"]["mean"]
-    against = _signed(ours["mean"] - line, 2)
+    against = _signed(ours["mean"] - line, 1)
     return (
         f"The current model rebuilds unseen ears at {ours['mean']:.1f} dB with an LPIPS of "
         f"{lpips['current']['mean']:.3f}: {_signed(ours['change'], 1)} dB against v0 "
@@ -91,7 +91,7 @@ def comparison(compare: Mapping[str, Any]) -> dict[str, Any]:
         "further": [row for key, row in rows.items() if key not in LEADING] + others + figures,
         "columns": [(name, COLUMN_WORDS[name]) for name in COLUMNS],
         "losses": list(compare["losses"].items()),
-        "photos": f"{compare['photos']}: {compare['pictures']} pictures of {compare['people']} people",
+        "photos": f"{compare['pictures']} pictures of {compare['people']} people ({compare['photos']})",
     }
 
 
@@ -130,7 +130,9 @@ def rate_distortion(results: Results, config: Config) -> Markup:
     curves = [
         Series(f"forecast, {name} code of {size} floats", _floats(t["kl"]), _floats(t["psnr_sampled"]), style)
         for (name, t), style in zip(
-            ((n, t[t["kl"] > 1]) for n, t in results.curves.items()), ("other", "other dash", "other dots"), strict=False
+            ((n, t[t["kl"] > 1]) for n, t in results.curves.items()),
+            ("other", "other dash", "other dots"),
+            strict=False,
         )
     ]
     points = [
@@ -283,7 +285,9 @@ def data_page(results: Results) -> dict[str, Any]:
     return {
         "source": data["source"],
         "size": data["image_size"],
-        "splits": [(name, *(row[key] for key in ("pictures", "people", "grey"))) for name, row in data["splits"].items()],
+        "splits": [
+            (name, *(row[key] for key in ("pictures", "people", "grey"))) for name, row in data["splits"].items()
+        ],
         "duplicates": duplicates,
         "quarantine": rows[:200],
         "quarantined": len(rows),

@@ -90,6 +90,7 @@ def viewer_data(ears: list[dict[str, Any]], labels: Mapping[str, str]) -> dict[s
     return {
         "ears": ears,
         "labels": {"original": "original", **labels},
+        "order": list(labels),  # JSON objects are sorted by key
         "errorTop": ERROR_TOP,
         "inferno": INFERNO.tolist(),
     }

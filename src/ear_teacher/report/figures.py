@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 460, 290
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 44
 
 Shape = Literal["circle", "square", "diamond", "triangle"]
 SHAPES: dict[str, Shape] = {"v0": "circle", "v1": "square", "current": "diamond"}
@@ -119,7 +119,7 @@ def _scale(values: Iterable[float], axis: Axis, start: float, end: float) -> tup
     found = list(values) or [1.0]
     low, high = min(found), max(found)
     if axis.log:
-        low, high = (low / 1.5, high * 1.5) if low == high else (low, high)
+        low, high = low / 1.15, high * 1.15
         decades = [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
         if math.log10(high / low) < 2.5:
             decades = [step * decade for decade in decades for step in (1, 2, 5)]
@@ -150,8 +150,8 @@ def _grid(x_ticks: list[float], y_ticks: list[float], across: _Scale, up: _Scale
     middle = (TOP + bottom) / 2
     yield f'<text class="axis" x="{(LEFT + right) / 2:.1f}" y="{HEIGHT - 7}" text-anchor="middle">{escape(x.label)}</text>'
     yield (
-        f'<text class="axis" x="13" y="{middle:.1f}" text-anchor="middle" '
-        f'transform="rotate(-90 13 {middle:.1f})">{escape(y.label)}</text>'
+        f'<text class="axis" x="12" y="{middle:.1f}" text-anchor="middle" '
+        f'transform="rotate(-90 12 {middle:.1f})">{escape(y.label)}</text>'
     )
 
 

@@ -1,8 +1,8 @@
 """What a code holds: the directions in which real codes vary most, the way between two ears, and the prior.
 
-    code = fit(model, images, rows, count=6)
-    code.directions                                # unit vectors, in falling order of the variance along them
-    save_directions(path, {"current": code}); load_directions(path)["current"]
+code = fit(model, images, rows, count=6)
+code.directions                                # unit vectors, in falling order of the variance along them
+save_directions(path, {"current": code}); load_directions(path)["current"]
 """
 
 from __future__ import annotations

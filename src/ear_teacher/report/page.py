@@ -32,8 +32,10 @@ def render(template: str, scripts: tuple[str, ...] = (), connect: str = "'none'"
         f"default-src 'none'; img-src data: blob:; style-src '{_hash(style)}'; connect-src {connect}; "
         f"script-src {repr(_hash(script)) if script else repr('none')}; base-uri 'none'; form-action 'none'"
     )
-    return _environment().get_template(template).render(
-        style=Markup(style), script=Markup(script), policy=policy, **content
+    return (
+        _environment()
+        .get_template(template)
+        .render(style=Markup(style), script=Markup(script), policy=policy, **content)
     )
 
 

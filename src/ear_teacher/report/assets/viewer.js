@@ -87,7 +87,7 @@ class EarViewer {
   }
 
   names() {
-    return this.ear ? Object.keys(this.ear.pictures).filter((name) => name !== "original") : [];
+    return this.ear ? this.data.order.filter((name) => name in this.ear.pictures) : [];
   }
 
   filter() {
@@ -99,7 +99,7 @@ class EarViewer {
     const order = (ear) => ear.quality.current ? ear.quality.current.psnr : 0;
     if (kind === "worst") this.ears.sort((a, b) => order(a) - order(b));
     if (kind === "best") this.ears.sort((a, b) => order(b) - order(a));
-    if (this.find("count")) this.find("count").textContent = `${this.ears.length} of ${this.data.ears.length} ears`;
+    if (this.find("count")) this.find("count").textContent = `${this.ears.length} of ${this.data.ears.length} ears${this.ears.length ? "" : ": choose another filter"}`;
     this.thumbs();
     if (this.ears.length) this.show(this.ears.includes(this.ear) ? this.ear : this.ears[0]);
   }
