@@ -14,7 +14,7 @@ from ear_teacher.config import VARIANTS, Config
 from ear_teacher.diagnosis.causes import CAUSES
 from ear_teacher.diagnosis.page import WORTH_TELLING
 from ear_teacher.expectations import EXPECTATIONS
-from ear_teacher.report.figures import Axis, Box, Series, line_chart
+from ear_teacher.report.figures import Axis, Box, Draw, Series, line_chart
 from ear_teacher.report.results import Results
 
 LEADING = ("psnr", "ssim", "lpips_alex", "perceptual_vgg_l1", "ciede2000", "detail_center", "kl")
@@ -127,17 +127,15 @@ def _judged(verdicts: Sequence[str]) -> list[tuple[str, str]]:
 def rate_distortion(results: Results, config: Config) -> Markup:
     """Forecast curves, forecast points hollow, measured points filled, and the author's wish."""
     size = config.model.latent_dim
+    lines = ((name, table[table["kl"] > 1]) for name, table in results.curves.items())
     curves = [
         Series(f"forecast, {name} code of {size} floats", _floats(t["kl"]), _floats(t["psnr_sampled"]), style)
-        for (name, t), style in zip(
-            ((n, t[t["kl"] > 1]) for n, t in results.curves.items()),
-            ("other", "other dash", "other dots"),
-            strict=False,
-        )
+        for (name, t), style in zip(lines, ("other", "other dash", "other dots"), strict=False)
     ]
+    kinds: tuple[tuple[str, Draw], ...] = (("forecast", "hollow"), ("measured", "points"))
     points = [
-        Series(f"{name}, {word}", [row[f"kl_{key}"]], [row[f"psnr_sampled_{key}"]], str(name), draw)
-        for key, word, draw in (("forecast", "forecast", "hollow"), ("measured", "measured", "points"))
+        Series(f"{name}, {key}", [row[f"kl_{key}"]], [row[f"psnr_sampled_{key}"]], str(name), draw)
+        for key, draw in kinds
         for name, row in results.points.iterrows()
     ]
     wish = Box("the author's wish", config.forecast.kl_range, config.forecast.psnr_range)

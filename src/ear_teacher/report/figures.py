@@ -1,4 +1,4 @@
-"""Line charts as SVG that takes its colours from the page: light, dark and print alike. The same numbers, the same bytes.
+"""Line charts as SVG that takes its colours from the page, light, dark or print. The same numbers, the same bytes.
 
     svg = line_chart([Series("v0", kl, psnr, "v0")], Axis("KL, nats", log=True), Axis("PSNR, dB"), "PSNR over KL")
 
@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 WIDTH, HEIGHT = 460, 290
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 44
 
+Draw = Literal["line", "points", "hollow", "both"]
 Shape = Literal["circle", "square", "diamond", "triangle"]
 SHAPES: dict[str, Shape] = {"v0": "circle", "v1": "square", "current": "diamond"}
 """Marker of each variant; all else has a triangle."""
@@ -47,7 +48,7 @@ class Series:
     x: Sequence[float]
     y: Sequence[float]
     style: str
-    draw: Literal["line", "points", "hollow", "both"] = "line"
+    draw: Draw = "line"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def _grid(x_ticks: list[float], y_ticks: list[float], across: _Scale, up: _Scale
         yield f'<text class="tick" x="{place:.1f}" y="{bottom + 18}" text-anchor="middle">{_tick(tick, x)}</text>'
     yield f'<path class="frame" d="M{LEFT} {bottom}H{right}"/>'
     middle = (TOP + bottom) / 2
-    yield f'<text class="axis" x="{(LEFT + right) / 2:.1f}" y="{HEIGHT - 7}" text-anchor="middle">{escape(x.label)}</text>'
+    center = f'x="{(LEFT + right) / 2:.1f}" y="{HEIGHT - 7}" text-anchor="middle"'
+    yield f'<text class="axis" {center}>{escape(x.label)}</text>'
     yield (
         f'<text class="axis" x="12" y="{middle:.1f}" text-anchor="middle" '
         f'transform="rotate(-90 12 {middle:.1f})">{escape(y.label)}</text>'

@@ -55,7 +55,7 @@ def codes(model: EarVAE, images: np.ndarray, rows: np.ndarray) -> Tensor:
 
 
 def fit(found: Tensor, count: int) -> Directions:
-    """The leading directions of codes (N, k, g, g); at most N - 1 of them. The sign makes the largest entry positive."""
+    """The leading directions of codes (N, k, g, g), at most N - 1; signs make the largest entry positive."""
     flat = found.flatten(1).double()
     center = flat.mean(0)
     _, values, vectors = torch.linalg.svd(flat - center, full_matrices=False)
@@ -114,7 +114,7 @@ def fitted_samples(model: EarVAE, found: Tensor, count: int, seed: int) -> np.nd
 
 def save_directions(path: Path, found: Mapping[str, Directions]) -> None:
     """Write the directions of several models as one safetensors file, for the playground."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, code in found.items():
         tensors |= {f"{name}.center": code.center, f"{name}.directions": code.directions}
         tensors |= {f"{name}.deviations": code.deviations, f"{name}.share": torch.tensor(code.share)}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -78,10 +79,8 @@ def load_shapes(
     kept = {name: code for name, code in found.items() if name in models}
     if landmarker is None:
         return kept, None
-    from ear_teacher.teacher.landmarker import Landmarker
-
-    loaded: Landmarks = Landmarker.load(landmarker)
-    return kept, loaded
+    finder: Landmarks = import_module("ear_teacher.teacher.landmarker").Landmarker.load(landmarker)
+    return kept, finder
 
 
 def create_app(
