@@ -19,8 +19,8 @@ class Features:
     """What the encoder says about N pictures.
 
     Attributes:
-        mean: (N, k, g, g) posterior means, the code.
-        logvar: (N, k, g, g) their log-variances.
+        mean: (N, k, g, g) posterior means, the code; float32 whatever the model computes in.
+        logvar: (N, k, g, g) their log-variances; float32.
         maps: spatial features, finest first: `stride4` -> (N, C, S/4, S/4) and so on.
         tokens: (N, T, C) features of the pretrained backbone, row by row; None without one.
     """

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ear_teacher.config import UserError
 from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.images import Box
 from ear_teacher.models import EarVAE
@@ -26,8 +27,11 @@ class EarTeacher:
     Args:
         model: a trained model; put in evaluation mode, its weights no longer learn.
         device: where it computes.
-        dtype: of weights and features; float16 and bfloat16 are for GPUs.
+        dtype: of weights, maps and tokens; float16 and bfloat16 are for GPUs.
         normalization: what was done to greyscale training pictures (`data.normalization: per_group`), if anything.
+
+    Raises:
+        UserError: the device is not there, or the dtype holds no fractions.
     """
 
     def __init__(
@@ -38,8 +42,14 @@ class EarTeacher:
         normalization: GreyNormalization | None = None,
     ) -> None:
         self.normalization = normalization
-        self.model = model.eval().requires_grad_(False).to(device, dtype)
-        self.device = torch.device(device)
+        if not dtype.is_floating_point:
+            raise UserError(f"dtype = {dtype} holds no fractions; use torch.float32, torch.float16 or torch.bfloat16.")
+        try:
+            self.device = torch.device(device)
+            self.model = model.eval().requires_grad_(False).to(self.device, dtype)
+        except (RuntimeError, AssertionError) as error:  # torch raises either, by kind of device
+            reason = str(error).strip().splitlines()[0][:80]
+            raise UserError(f"device = {device} cannot be used ({reason}); use cpu, or cuda on a GPU.") from None
         self.dtype = dtype
 
     @classmethod
@@ -54,8 +64,12 @@ class EarTeacher:
             dtype: see the class.
 
         Raises:
-            UserError: a file is missing, damaged or not one of ours.
+            UserError: a file is missing, damaged or not one of ours; or as for the class.
         """
+        if not (Path(folder) / "config.json").is_file():
+            raise UserError(
+                f"{folder} is no folder of a trained model: it has no config.json; give one such as models/current."
+            )
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(EarVAE.load(folder), place, dtype, GreyNormalization.load(Path(folder)))
 
@@ -75,12 +89,12 @@ class EarTeacher:
         Args:
             pictures: one, a list or a batch (`ear_teacher.teacher.inputs.Picture`).
             boxes: the ear in each picture: left, top, width, height in pixels; None: the whole picture.
-            batch_size: how many are encoded at a time.
+            batch_size: how many are encoded at a time, at least 1.
 
         Raises:
             UserError: a picture or a box is of no use; the message names which.
         """
-        parts = [self._encode(part) for part in self._squares(pictures, boxes)[0].split(batch_size)]
+        parts = [self._encode(part) for part in self._squares(pictures, boxes)[0].split(max(batch_size, 1))]
         return Features(
             torch.cat([part.mean for part in parts]),
             torch.cat([part.logvar for part in parts]),
@@ -97,8 +111,8 @@ class EarTeacher:
     ) -> Tensor:
         """(N, 3, S, S) in [0, 1], through the posterior's mean. Arguments and errors of `features`."""
         given, grey = self._squares(pictures, boxes)
-        parts = given.split(batch_size)
-        recon = torch.cat([self.model.reconstruct(part.to(self.device, self.dtype)) for part in parts])
+        codes = [self.model.encode(part.to(self.device, self.dtype)).mode for part in given.split(max(batch_size, 1))]
+        recon = torch.cat([self.model.decode(code.to(self.dtype)).clamp(0, 1) for code in codes])
         if self.normalization is None or not grey.any():
             return recon
         back = self.normalization.invert(recon.float().cpu().permute(0, 2, 3, 1).double().numpy(), grey.numpy())
@@ -119,3 +133,13 @@ class EarTeacher:
     def _encode(self, images: Tensor) -> Features:
         """(n, 3, S, S) in [0, 1] -> their features."""
         return encode(self.model, images.to(self.device, self.dtype))
+
+
+def feature_shapes(model: EarVAE) -> dict[str, tuple[int, ...]]:
+    """Name of every output -> its shape for one picture, without the first axis."""
+    with torch.no_grad():
+        features = encode(model, next(model.parameters()).new_zeros(1, 3, model.image_size, model.image_size))
+    named = {"mean": features.mean, "logvar": features.logvar, **features.maps}
+    if features.tokens is not None:
+        named["tokens"] = features.tokens
+    return {name: tuple(tensor.shape[1:]) for name, tensor in named.items()}
