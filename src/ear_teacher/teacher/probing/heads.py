@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ear_teacher.models.blocks import norm_act
 from ear_teacher.teacher.heads import expected_place
 
 PENALTIES = tuple(10.0 ** (step / 2) for step in range(-10, 9))
@@ -32,17 +33,21 @@ def ridge(features: Tensor, labels: Tensor, val: Tensor, score: Score) -> tuple[
     """
     centre, level = features.double().mean(0), labels.double().mean(0)
     x, y = features.double() - centre, labels.double() - level
-    # x = U S V': the weights are V (S² + p)⁻¹ S U' y, whatever n and r are.
-    left, singular, right = torch.linalg.svd(x, full_matrices=False)
-    projected = singular[:, None] * (left.T @ y)
-    unit = float(singular.pow(2).sum()) / len(x)
-    onto = (val.double() - centre) @ right.T
+    # x = U S V': the weights are V (S² + p)⁻¹ V' x' y. V comes from the smaller of the two Gram matrices.
+    wide = x.shape[1] > len(x)
+    energies, vectors = torch.linalg.eigh(x @ x.T if wide else x.T @ x)
+    kept = energies > energies.max() * 1e-10
+    energies, vectors = energies[kept], vectors[:, kept]
+    right = x.T @ vectors / energies.sqrt() if wide else vectors
+    projected = right.T @ (x.T @ y)
+    unit = float(energies.sum()) / len(x)
+    onto = (val.double() - centre) @ right
     errors = []
     for penalty in PENALTIES:
-        predicted = onto @ (projected / (singular**2 + penalty * unit)[:, None]) + level
+        predicted = onto @ (projected / (energies + penalty * unit)[:, None]) + level
         errors.append(score(predicted.float()))
     best = min(range(len(errors)), key=errors.__getitem__)
-    weights = right.T @ (projected / (singular**2 + PENALTIES[best] * unit)[:, None])
+    weights = right @ (projected / (energies + PENALTIES[best] * unit)[:, None])
     return errors[best], lambda given: ((given.double() - centre) @ weights + level).float()
 
 
@@ -74,7 +79,7 @@ def fit_mlp(
 def fit_soft_argmax(
     stack: Tensor, places: Tensor, val: Tensor, score: Score, steps: int, seed: int
 ) -> Callable[[Tensor], Tensor]:
-    """A 3 x 3 conv to 32 channels, a heatmap for each point, and the expected place under it (Sun et al. 2018).
+    """Three 3 x 3 convs, a heatmap for each point, and the expected place under it (Sun et al. 2018, 1711.08229).
 
     Args:
         stack: (n, C, g, g) maps of the labelled pictures.
@@ -86,10 +91,10 @@ def fit_soft_argmax(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = nn.Sequential(
-            nn.Conv2d(stack.shape[1], 32, 3, padding=1), nn.GroupNorm(8, 32), nn.SiLU(),
-            nn.Conv2d(32, places.shape[1], 1),
-        )  # fmt: skip
+        layers: list[nn.Module] = [nn.Conv2d(stack.shape[1], 32, 1)]
+        for reach in (1, 2, 4):  # 15 x 15 cells are seen: nearly the whole ear
+            layers += [norm_act(32), nn.Conv2d(32, 32, 3, padding=reach, dilation=reach)]
+        net = nn.Sequential(*layers, norm_act(32), nn.Conv2d(32, places.shape[1], 1))
 
         def predict(given: Tensor) -> Tensor:
             logits = net(given.float())
