@@ -126,11 +126,14 @@ class EarTeacher:
         self, pictures: Picture | Sequence[Picture], boxes: Sequence[Box | None] | None
     ) -> tuple[Tensor, Tensor]:
         """Pictures as the model was trained on them, and which of them are greyscale."""
-        found = squares(pictures, self.image_size, boxes)
+        return self.normalized(squares(pictures, self.image_size, boxes))
+
+    def normalized(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, S, S) pictures as the model was trained on them, and which of them (N,) are greyscale and so moved."""
         if self.normalization is None:
-            return found, torch.zeros(len(found), dtype=torch.bool)
-        grey = grey_pictures(found)
-        moved = self.normalization.apply(found.permute(0, 2, 3, 1).double().numpy(), grey.numpy())
+            return images, torch.zeros(len(images), dtype=torch.bool)
+        grey = grey_pictures(images)
+        moved = self.normalization.apply(images.permute(0, 2, 3, 1).double().numpy(), grey.numpy())
         return torch.from_numpy(moved).permute(0, 3, 1, 2).clamp(0, 1).float(), grey
 
     @torch.no_grad()
