@@ -142,7 +142,9 @@ def test_the_keyboard_chooses_ears_models_views_and_zoom(report: Watched) -> Non
     assert tab.locator(".pane[aria-pressed=true] strong").inner_text() == "v0"
     tab.keyboard.press("+")
     assert tab.locator("[data-zoomed]").inner_text() == "1.5×"
-    widths = tab.evaluate("[...document.querySelectorAll('.zoomed')].map(e => getComputedStyle(e).transform)")
+    widths = tab.evaluate(
+        "[...document.querySelectorAll('.zoomed:not([hidden])')].map(e => getComputedStyle(e).transform)"
+    )
     assert len(set(widths)) == 1  # every picture is zoomed alike
     tab.keyboard.press("Shift+ArrowRight")
     assert tab.locator("[data-viewer]").evaluate("e => e.style.getPropertyValue('--fx')") == "55%"
@@ -151,6 +153,9 @@ def test_the_keyboard_chooses_ears_models_views_and_zoom(report: Watched) -> Non
     assert tab.locator("[data-error]").is_visible()
     tab.keyboard.press("s")
     assert not tab.locator("[data-error]").is_visible()
+    tab.locator(".pane[data-name=v1]").focus()
+    tab.keyboard.press("n")
+    assert tab.evaluate("document.activeElement.dataset.name") == "v1"  # focus stays where it was
 
 
 def test_the_error_map_shows_the_error(report: Watched, tiny: Tiny) -> None:

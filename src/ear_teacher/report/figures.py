@@ -98,9 +98,13 @@ def line_chart(
     return Markup(f'<div class="chart">{drawing}{_legend(kept, box)}</div>')
 
 
+_NOTHING = 1e-12
+"""What is smaller counts as 0."""
+
+
 def _finite(one: Series, x: Axis, y: Axis) -> Series:
     a, b = np.asarray(one.x, dtype=float), np.asarray(one.y, dtype=float)
-    good = np.isfinite(a) & np.isfinite(b) & ((a > 0) | (not x.log)) & ((b > 0) | (not y.log))
+    good = np.isfinite(a) & np.isfinite(b) & ((a > _NOTHING) | (not x.log)) & ((b > _NOTHING) | (not y.log))
     return Series(one.name, a[good].tolist(), b[good].tolist(), one.style, one.draw)
 
 
@@ -127,7 +131,7 @@ def _scale(values: Iterable[float], axis: Axis, start: float, end: float) -> tup
         else:
             decades = decades[:: -(-len(decades) // 6)]
         return _Scale(low, high, start, end, True), [tick for tick in decades if low <= tick <= high]
-    if low == high:
+    if high - low <= max(_NOTHING, 1e-9 * max(abs(low), abs(high))):
         low, high = low - 0.5, high + 0.5
     ticks = [float(tick) for tick in MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
     step = ticks[1] - ticks[0]

@@ -23,6 +23,7 @@ from ear_teacher.config import UserError
 from ear_teacher.data import to_uint8
 from ear_teacher.data.audit import is_grey
 from ear_teacher.images import BadImage, read_square
+from ear_teacher.metrics.quality import psnr
 from ear_teacher.report.ears import viewer_data
 from ear_teacher.report.latent import Directions, load_directions
 from ear_teacher.report.page import render
@@ -238,6 +239,5 @@ def _steps(text: str, count: int) -> torch.Tensor:
 
 
 def _psnr(original: np.ndarray, recon: np.ndarray) -> float:
-    from ear_teacher.metrics.quality import psnr, to_unit
-
-    return round(float(psnr(to_unit(original[None]), to_unit(recon[None]))[0]), 1)
+    pair = [torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255 for picture in (original, recon)]
+    return round(float(psnr(*pair)[0]), 1)

@@ -134,7 +134,9 @@ class EarViewer {
       if (chosen.offsetTop < strip.scrollTop || chosen.offsetTop + chosen.offsetHeight > strip.scrollTop + strip.clientHeight) strip.scrollTop = chosen.offsetTop - strip.offsetTop;
       if (strip.scrollWidth > strip.clientWidth) strip.scrollLeft = chosen.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;
     }
+    const held = document.activeElement.dataset.name;
     this.find("panes").replaceChildren(...["original", ...names].map((name) => this.pane(name)));
+    if (held) this.find("panes").querySelector(`[data-name="${CSS.escape(held)}"]`)?.focus();
     this.draw();
   }
 
@@ -260,8 +262,10 @@ class EarViewer {
   }
 
   setMode(mode) {
+    const picked = this.root.querySelector(`[name=mode][value=${mode}]`);
     this.mode = mode;
-    this.root.querySelector(`[name=mode][value=${mode}]`).checked = true;
+    picked.checked = true;
+    if (document.activeElement === this.find("handle")) picked.focus(); // the divider goes; the keyboard stays here
     this.draw();
   }
 
