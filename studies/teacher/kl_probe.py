@@ -44,7 +44,9 @@ def main() -> None:
     default = load_config().loss.kl_weight
     content = {"steps": given["steps"], "default": default, "runs": found}
     write_atomically(HERE / "metrics/kl.json", json.dumps(rounded(content), indent=1) + "\n")
-    write_atomically(Path("plots/teacher/kl_sweep.png"), kl_sweep(panels(found), float(default or found[0]["kl_weight"])))
+    write_atomically(
+        Path("plots/teacher/kl_sweep.png"), kl_sweep(panels(found), float(default or found[0]["kl_weight"]))
+    )
 
 
 @torch.no_grad()

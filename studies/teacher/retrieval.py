@@ -49,7 +49,8 @@ def main() -> None:
         encoder = make()
         straight, mirrored = (extract(encoder, data.images, rows, flip, stack=False) for flip in (False, True))
         found += [
-            {"encoder": name, **row} for row in probe_people(straight, mirrored, split, person, params()["retrieval"]["rank"])
+            {"encoder": name, **row}
+            for row in probe_people(straight, mirrored, split, person, params()["retrieval"]["rank"])
         ]
     content = {"left_out": len(data.index) - len(rows), "steps": variant.train.steps, "runs": found}
     write_atomically(HERE / "metrics/retrieval.json", json.dumps(rounded(content), indent=1) + "\n")

@@ -80,9 +80,7 @@ def first_is_right(alike: NDArray[np.float64], person: ArrayLike) -> NDArray[np.
     return found
 
 
-def equal_error_rate(
-    alike: NDArray[np.float64], person: ArrayLike, times: NDArray[np.float64] | None = None
-) -> float:
+def equal_error_rate(alike: NDArray[np.float64], person: ArrayLike, times: NDArray[np.float64] | None = None) -> float:
     """Where as many pairs of one person are refused as pairs of two are admitted; over all pairs of pictures.
 
     Args:

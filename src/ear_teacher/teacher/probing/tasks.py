@@ -147,9 +147,7 @@ def probe_landmarks(
             yield entry("maps", "soft-argmax", budget, found)
 
 
-def probe_pose(
-    straight: Extracted, mirrored: Extracted, truth: Truth, settings: Settings
-) -> Iterator[dict[str, Any]]:
+def probe_pose(straight: Extracted, mirrored: Extracted, truth: Truth, settings: Settings) -> Iterator[dict[str, Any]]:
     """Mean absolute errors in degrees of yaw, pitch and roll, by ridge."""
     labels = Both(_tensor(truth.pose), _tensor(truth.pose))
     val, test = truth.rows("val"), truth.rows("test")
