@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import affine_transform, gaussian_filter
 
-from ear_teacher.augmentation import _blur, augment, degrade
+from ear_teacher.augmentation import _blur, augment, degrade, move
 from ear_teacher.config import TrainConfig
 
 
@@ -46,3 +46,28 @@ def test_blur_agrees_with_scipy() -> None:
     for picture, result, sigma in zip(images, blurred, (0.7, 1.2), strict=True):
         reference = gaussian_filter(picture.numpy(), (0, sigma, sigma), mode="mirror", truncate=4.5 / sigma)
         np.testing.assert_allclose(result[:, 5:-5, 5:-5], reference[:, 5:-5, 5:-5], atol=2e-3)
+
+
+def test_moved_pictures_agree_with_scipy_away_from_the_border() -> None:
+    side = 64
+    line = np.linspace(0, 3, side)
+    picture = 0.5 + 0.4 * np.sin(line[:, None] + 0.3) * np.cos(1.5 * line[None, :])
+    images = torch.from_numpy(picture).float().expand(1, 3, side, side)
+    moved = move(images, 0.1, generator(3))[0, 0].numpy()
+    across, down, log_scale, turn = ((torch.rand(4, 1, generator=generator(3)) * 2 - 1) * 0.1).flatten().tolist()
+    matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / np.exp(log_scale)
+    centre = np.full(2, (side - 1) / 2)
+    offset = centre - matrix @ centre + np.array([down, across]) * side
+    reference = affine_transform(picture, matrix, offset, order=3)
+    np.testing.assert_allclose(moved[14:-14, 14:-14], reference[14:-14, 14:-14], atol=2e-3)
+
+
+def test_moving_reaches_input_and_target_alike_and_leaves_other_draws_alone() -> None:
+    images = torch.rand(16, 3, 32, 32)
+    given, target = augment(images, TrainConfig(affine=0.05), generator())
+    assert torch.equal(given, target)
+    assert target.min() >= 0
+    assert target.max() <= 1
+    flipped, _ = augment(images, TrainConfig(affine=0), generator())
+    assert (target - flipped).abs().flatten(1).mean(1).min() > 0
+    assert torch.allclose(move(flipped, 1e-6, generator(1)), flipped, atol=1e-3)

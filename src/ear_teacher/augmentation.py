@@ -20,7 +20,7 @@ def augment(images: Tensor, config: TrainConfig, generator: torch.Generator) -> 
 
     Args:
         images: (N, 3, S, S) in [0, 1].
-        config: the train section (`flip`, `augment`).
+        config: the train section (`flip`, `affine`, `augment`).
         generator: on the CPU.
 
     Returns:
@@ -29,10 +29,32 @@ def augment(images: Tensor, config: TrainConfig, generator: torch.Generator) -> 
     if config.flip:
         mirrored = torch.rand(len(images), generator=generator) < 0.5
         images = torch.where(mirrored.view(-1, 1, 1, 1).to(images.device), images.flip(-1), images)
+    if config.affine:
+        images = move(images, config.affine, generator)
     if config.augment == "none":
         return images, images
     degraded = degrade(images, generator)
     return degraded, images if config.augment == "clean_target" else degraded
+
+
+def move(images: Tensor, extent: float, generator: torch.Generator) -> Tensor:
+    """Shift, scale and turn each picture about its centre, each by an amount of its own.
+
+    Args:
+        images: (N, 3, S, S) in [0, 1].
+        extent: the largest shift as a share of the side, the largest change of the scale's logarithm, and the largest
+            turn in radians; each is uniform between minus and plus that.
+        generator: on the CPU.
+
+    Returns:
+        (N, 3, S, S) in [0, 1]: bicubic, so that little sharpness is lost; mirrored at the border.
+    """
+    across, down, log_scale, turn = (torch.rand(4, len(images), generator=generator) * 2 - 1) * extent
+    cos, sin = torch.cos(turn) / torch.exp(log_scale), torch.sin(turn) / torch.exp(log_scale)
+    # From a place in the result to its place in the picture; the side is 2 long.
+    rows = torch.stack([torch.stack([cos, -sin, 2 * across], 1), torch.stack([sin, cos, 2 * down], 1)], 1)
+    grid = F.affine_grid(rows.to(images), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(0, 1)
 
 
 def degrade(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -20,6 +20,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 VARIANTS = ("v0", "v1", "current")
 LAYOUT_GRID = {"vector": 1, "4x4": 4, "8x8": 8}
 NO_BACKBONE = "none"
+MOST_BYTES = 1_000_000
+"""A larger params.yaml is none; reading it would take minutes and gigabytes."""
 
 
 class UserError(Exception):
@@ -324,6 +326,9 @@ class TrainConfig(Section):
     ema: Annotated[float, _numeric, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
     """Decay of the running average of the weights that is validated and kept; 0 = off."""
     flip: bool = True
+    affine: Annotated[float, _numeric, Field(ge=0, le=0.5, allow_inf_nan=False)] = 0.0
+    """Largest shift (share of the side), change of scale (of its logarithm) and turn (radians) of a training picture
+    and its target, each drawn anew for each; 0 = off."""
     augment: Literal["none", "clean_target", "degraded_target"] = "none"
     """Blur, noise and occlusion of the input, with the clean or (as in v0) the degraded picture as target."""
     validate_every: Count = 40
@@ -464,6 +469,16 @@ class ReconstructConfig(Section):
     """Magnification of the centre crops."""
 
 
+class ReportConfig(Section):
+    """The page of stage `report`."""
+
+    ears: Annotated[int, Field(ge=4, le=60)] = 28
+    """Test pictures in the viewer: the worst, the best, some people's, and an even sample."""
+    directions: Annotated[int, Field(ge=1, le=16)] = 6
+    """Leading latent directions that are drawn."""
+    seed: Natural = 0
+
+
 class Variant(Section):
     """One model to train: the three sections that make it."""
 
@@ -487,6 +502,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     diagnose: DiagnoseConfig = DiagnoseConfig()
     reconstruct: ReconstructConfig = ReconstructConfig()
+    report: ReportConfig = ReportConfig()
     v0: Variant
     v1: Variant
 
@@ -609,6 +625,8 @@ def read_params(path: str | Path = "params.yaml") -> dict[str, Any]:
     """
     path = Path(path)
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(f"{path}: is larger than {MOST_BYTES:,} bytes; restore it with `git checkout {path}`.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
@@ -618,7 +636,7 @@ def read_params(path: str | Path = "params.yaml") -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error) or "nested too deeply"
+        reason = getattr(error, "problem", None) or str(error).partition("\n")[0] or "nested too deeply"
         raise UserError(f"{path}:{line} not valid YAML: {reason}.") from None
     if not isinstance(params, dict):
         raise UserError(f"{path}: holds no params; restore it with `git checkout {path}`.")

@@ -60,7 +60,10 @@ def encoders(size: int) -> dict[str, Callable[[], Encoder]]:
         ),
         "random": random,
         "backbone": backbone,
-        **{name: lambda name=name: model_encoder(EarVAE.load(Path("models") / name)) for name in ("v0", "v1", "current")},
+        **{
+            name: lambda name=name: model_encoder(EarVAE.load(Path("models") / name))
+            for name in ("v0", "v1", "current")
+        },
     }  # fmt: skip
 
 

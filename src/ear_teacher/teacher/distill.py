@@ -37,10 +37,10 @@ STRIDES = (4, 8, 16)
 
 
 class Student(nn.Module):
-    """A small timm network without pretrained weights, a landmark head on its maps, and what maps these to the teacher's.
+    """A small untrained timm network, a landmark head on its maps, and what maps these to the teacher's.
 
-    Its picture has the teacher's size; every map of the teacher (the code as well) is imitated from the student's map of
-    the same stride, by a 1 x 1 conv (FitNets: Romero et al. 2015, arXiv 1412.6550).
+    Its picture has the teacher's size; every map of the teacher (the code as well) is imitated from the student's map
+    of the same stride, by a 1 x 1 conv (FitNets: Romero et al. 2015, arXiv 1412.6550).
 
     Args:
         name: timm model that gives maps of strides 4, 8 and 16.
@@ -168,7 +168,7 @@ def train_student(
     config: StudentConfig,
     progress: Callable[[int, float], None] | None = None,
 ) -> float:
-    """Train a student on moved and relit pictures; the teacher sees them moved only. The best weights on `val` are kept.
+    """Train a student on moved and relit pictures; the teacher sees them moved only. The best on `val` is kept.
 
     Args:
         progress: called after each validation with the step and the NME.
@@ -243,7 +243,8 @@ def export_student(student: Student, path: Path, size: int) -> None:
     batch = torch.export.Dim("pictures", min=1, max=4096)
     program = torch.onnx.export(
         student.eval(), (torch.rand(2, 3, size, size),), dynamo=True, dynamic_shapes=({0: batch},),
-        input_names=["images"], output_names=["points", *(f"teacher_{name}" for name in student.teacher)], verbose=False,
+        input_names=["images"], output_names=["points", *(f"teacher_{name}" for name in student.teacher)],
+        verbose=False,
     )  # fmt: skip
     assert program is not None
     write_atomically(path, program.model_proto.SerializeToString())

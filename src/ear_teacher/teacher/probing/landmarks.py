@@ -21,8 +21,8 @@ def landmark_errors(predicted: Floats, true: Floats, visible: NDArray[np.bool_])
         visible: (N, K) which points count.
 
     Returns:
-        (N,) each: `nme`, the mean distance of the visible points in crop sides; `nme_height`, in heights of the ear (from
-        its highest to its lowest point, visible or not).
+        (N,) each: `nme`, the mean distance of the visible points in crop sides; `nme_height`, in heights of the ear
+        (from its highest to its lowest point, visible or not).
     """
     distance = np.where(visible, np.linalg.norm(predicted - true, axis=2), 0.0)
     with np.errstate(invalid="ignore"):

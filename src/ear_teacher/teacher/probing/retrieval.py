@@ -33,8 +33,8 @@ def compare_people(
 
     Two pictures are as alike as the cosine of their whitened coordinates, or of one's and the mirror image's of the
     other where that is more: a left ear is found by a right one. Learnt on training people: axes, the variances, and
-    within-person whitening (Hatch & Stolcke 2006, WCCN) where it helps. Chosen on validation people: the number of axes,
-    how far they are whitened, with or without within-person whitening.
+    within-person whitening (Hatch & Stolcke 2006, WCCN) where it helps. Chosen on validation people: the number of
+    axes, how far they are whitened, with or without within-person whitening.
 
     Returns:
         `rank1` and `eer` with `mean` (or `value`), `ci_low`, `ci_high`; `chosen`, what validation people chose;

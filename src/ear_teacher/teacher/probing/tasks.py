@@ -1,4 +1,4 @@
-"""The tasks of the probe: landmarks and pose from few and many labelled pictures, people from none of the test people's.
+"""The tasks of the probe: landmarks and pose from few and many labels, people from none of the test people's.
 
 The head learns from labelled pictures and their mirror images; everything that is chosen (penalty, whitening, which
 state of a training) is chosen on validation people; the figures are those of test people, each an average over seeds
