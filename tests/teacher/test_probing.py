@@ -1,4 +1,4 @@
-"""The probe: its closed forms against scikit-learn, its distances against hand-made ears, its chances against chance."""
+"""The probe: its closed forms against scikit-learn, its distances by hand, its chances against chance."""
 
 import numpy as np
 import pytest
@@ -215,7 +215,8 @@ def test_every_encoder_gives_a_vector_and_maps_of_the_same_grids(smooth_pictures
     )  # fmt: skip
     wide = np.repeat(np.repeat(smooth_pictures[:3], 2, 1), 2, 2)
     cases = {
-        "klt": (linear_encoder(code), smooth_pictures, 64, 4), "ours": (model_encoder(own.eval()), smooth_pictures, 64, 28),
+        "klt": (linear_encoder(code), smooth_pictures, 64, 4),
+        "ours": (model_encoder(own.eval()), smooth_pictures, 64, 28),
         "backbone": (model_encoder(EarVAE(tiny, 64).eval()), wide, 32, 256 + 192),
         "hog": (hog_encoder(), smooth_pictures, 3 * 3 * 36, 36),
     }  # fmt: skip
