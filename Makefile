@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint realism forecast five_fixes greyscale diagnosis sharp torture photos lock clean
+.PHONY: help run test lint realism forecast five_fixes greyscale diagnosis sharp retrieval torture photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ realism: ## synthetic ears against photos of yours: make realism PHOTOS=<EarVN1.
 forecast: ## predicted against measured KL and PSNR: make forecast PHOTOS=<EarVN1.0 folder>
 five_fixes: ## the author's claims one by one: make five_fixes PHOTOS=<EarVN1.0 folder>
 sharp: ## what makes the model sharp, one ingredient changed: make sharp PHOTOS=<EarVN1.0 folder>
+
+retrieval: photos $(READY) ## real people found again by each encoder's features: make retrieval PHOTOS=<EarVN1.0 folder>
+	ln -sfn "$(realpath $(PHOTOS))" studies/photos/raw
+	dvc repro train@current weights@perceptual weights@v0
+	cd studies && dvc repro retrieval/dvc.yaml
+	PYTHONPATH=src python studies/teacher/page.py
 
 greyscale: $(READY) ## the same ears in colour and in grey: which are rebuilt worse, and why
 	dvc repro weights@perceptual weights@v0

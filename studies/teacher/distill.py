@@ -2,13 +2,12 @@
 PYTHONPATH=src python studies/teacher/distill.py --time        # milliseconds a picture on one core, printed
 
 Train a small student with the teacher, and the same one without: written to
-models/student and studies/teacher/metrics/distill.json.
+studies/teacher/student and studies/teacher/metrics/distill.json.
 """
 
 import json
 import sys
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -33,7 +32,7 @@ from ear_teacher.teacher.distill import (
 from ear_teacher.teacher.fit import Marked
 from ear_teacher.teacher.landmark_files import read_landmarks
 
-OUT = Path("models/student")
+OUT = HERE / "student"
 RUNS = 200
 
 

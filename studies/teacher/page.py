@@ -13,7 +13,6 @@ from ear_teacher.files import write_atomically
 from ear_teacher.stage import run
 
 METRICS = HERE / "metrics"
-SETS = {"code": "code", "maps": "maps"}
 FEW = 100
 """Up to so many labels the teacher is to be better than every control."""
 TARGETS = {"all": 0.015, 50: 0.03}
@@ -43,25 +42,23 @@ def page(found: dict[str, Found | None]) -> str:
         (
             "Landmarks",
             "landmarks",
-            listed("python studies/teacher/landmarks.py", "Landmarks with the head that is shipped."),
+            landmarks_section,
         ),
         (
             "The ear in a larger picture",
             "detect",
-            listed("python studies/teacher/detect.py", "Boxes in synthetic scenes."),
+            detect_section,
         ),
         ("A student", "distill", distill_section),
-        ("Export", "export", listed("python studies/teacher/export.py", "What exporting costs.")),
+        ("Export", "export", export_section),
     ]
     lines = [
         "# The teacher",
         "",
         "What the encoder is worth to others. All figures are those of people no training saw and nothing was "
-        "chosen on; "
-        "brackets are 95 % intervals that resample people. NME is the mean distance of the visible points from "
-        "the truth "
-        "as a share of the crop's side. `make teacher` runs all of it but the real photos, which "
-        "`make retrieval PHOTOS=<EarVN1.0 folder>` does; each section names its own command.",
+        "chosen on; brackets are 95 % intervals that resample people. NME is the mean distance of the visible "
+        "points from the truth as a share of the crop's side. `make teacher` runs all of it but the real photos, "
+        "which `make retrieval PHOTOS=<EarVN1.0 folder>` does; each section names its own command.",
         "",
         *targets(found["probe"], found["landmarks"], found["retrieval"]),
     ]
@@ -93,20 +90,36 @@ def targets(probe: Found | None, landmarks: Found | None, retrieval: Found | Non
             rival = min((least(rows, name, budget) for name in CONTROLS), key=lambda row: row["nme"]["mean"])
             lines.append(
                 f"| {budget} labels: better than every control | current {value(own['nme'])}, best control "
-                f"{WORDS[rival['encoder']]} {value(rival['nme'])} | {met(own['nme']['mean'] < rival['nme']['mean'])} |"
+                f"{WORDS[rival['encoder']]} {value(rival['nme'])} | {met(own['nme']['mean'] < rival['nme']['mean'])} "
+                "|"
             )
     if landmarks is None:
-        lines.append("| the shipped landmarker | no run yet | |")
+        lines.append("| the shipped head | no run yet | |")
+    else:
+        for case, wanted in (
+            ("frozen-all", TARGETS["all"]),
+            ("frozen-50", TARGETS[50]),
+            ("landmarker", TARGETS["all"]),
+        ):
+            if case in landmarks:
+                nme = landmarks[case]["test"]["nme"]
+                lines.append(
+                    f"| the shipped head, {case}: NME ≤ {wanted} | {value(nme)} | {met(nme['mean'] <= wanted)} |"
+                )
+        if {"frozen-50", "random-500"} <= set(landmarks):
+            own, rival = (landmarks[case]["test"]["nme"] for case in ("frozen-50", "random-500"))
+            lines.append(
+                f"| frozen with 50 labels at least as good as random weights with 500 | {value(own)} against "
+                f"{value(rival)} | {met(own['mean'] <= rival['mean'])} |"
+            )
     if retrieval is None:
         lines.append("| people on real photos above HOG, PCA and the bare backbone | no run yet | |")
     else:
-
-        def rank1(row: dict) -> float:
-            return row["rank1"]["mean"]
-
+        rows = retrieval["runs"]
         best = {
-            name: max((row for row in retrieval["runs"] if row["encoder"] == name), key=rank1)
-                for name in ("current", "hog", "pca", "backbone")}  # fmt: skip
+            name: max((row for row in rows if row["encoder"] == name), key=lambda row: row["rank1"]["mean"])
+            for name in ("current", "hog", "pca", "backbone")
+        }
         shown = ", ".join(f"{words(name)} {percent(row['rank1']['mean'])}" for name, row in best.items())
         above = all(
             best["current"]["rank1"]["mean"] > best[name]["rank1"]["mean"] for name in ("hog", "pca", "backbone")
@@ -123,16 +136,12 @@ def probe_section(probe: Found) -> list[str]:
     lines = [
         f"`PYTHONPATH=src python studies/teacher/probe.py`. Synthetic ears: {pictures['train']} pictures of "
         f"{people['train']} people to learn from, {pictures['val']} of {people['val']} to choose on, "
-        f"{pictures['test']} of "
-        f"{people['test']} to measure on. Every encoder is frozen and treated alike: its *code* (the posterior "
-        f"mean; HOG's "
-        "vector; the backbone's average-pooled last map; linear coordinates) and its *maps* (all spatial maps and the "
-        "code where it is one, pooled to 8 x 8; for PCA the pixels themselves) are turned to their principal "
-        "coordinates "
-        "without labels; the head learns from the labelled pictures and their mirror images. Penalty, whitening "
-        "and early "
-        "stopping are chosen on validation people, who are all labelled. Three seeds: which pictures are labelled, the "
-        "head's first weights. The weights of *random* are v-current's shape untrained.",
+        f"{pictures['test']} of {people['test']} to measure on. Every encoder is frozen and treated alike: its "
+        "*code* (the posterior mean; HOG's vector; the backbone's average-pooled last map; linear coordinates) and "
+        "its *maps* (all spatial maps and the code where it is one, pooled to 8 x 8; for PCA the pixels themselves) "
+        "are turned to their principal coordinates without labels; the head learns from the labelled pictures and "
+        "their mirror images. Penalty, whitening and early stopping are chosen on validation people, who are all "
+        "labelled. Three seeds: which pictures are labelled, the head's first weights.",
         "",
         f"### Landmarks: {rows[0]['points']} points, ridge",
         "",
@@ -141,7 +150,6 @@ def probe_section(probe: Found) -> list[str]:
         "| | features | floats | " + " | ".join(str(budget) for budget in budgets) + " |",
         "| --- | --- |" + " ---: |" * (len(budgets) + 1),
     ]
-    lines = [line.replace("v-current's shape untrained", "the current model's, drawn at random") for line in lines]
     for name, features in pairs(rows):
         cells = [value(pick(rows, name, features, "ridge", budget)["nme"]) for budget in budgets]
         width = pick(rows, name, features, "ridge", budgets[0])["width"]
@@ -168,8 +176,7 @@ def probe_section(probe: Found) -> list[str]:
         f"### The best head of each, {most} labels",
         "",
         "By crop side, by ear height, to the true curve of the point's group (a point that slides along costs "
-        "nothing), "
-        f"and for the {rows[0]['other_points']} named points.",
+        f"nothing), and for the {rows[0]['other_points']} named points.",
         "",
         "| | features, head | by crop | by ear height | to contour | named points |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
@@ -189,7 +196,7 @@ def probe_section(probe: Found) -> list[str]:
         cells += [f"{picked[-1][angle]:.2f}" for angle in ("yaw", "pitch", "roll")]
         lines.append(f"| {WORDS[name]} | {features} | {' | '.join(cells)} |")
     lines += ["", f"The three angles apart: with {most} labels.", "", "### Synthetic people found again", "",
-              *people_words(probe["people"][0]), "", *people_table(probe["people"])]  # fmt: skip
+              *people_words(probe["retrieval"][0]), "", *people_table(probe["retrieval"])]  # fmt: skip
     return lines
 
 
@@ -200,11 +207,9 @@ def kl_section(kl: Found) -> list[str]:
     ways = [("code", "ridge"), ("maps", "ridge"), ("maps", "soft-argmax")]
     heads = [f"{features}, {head}, {budget}" for budget in budgets for features, head in ways]
     lines = [
-        f"`python studies/teacher/kl.py <weight>` and `kl_probe.py`: the current model trained {kl['steps']} "
-        f"steps at each "
-        "weight of the KL, else unchanged, and probed as above. PSNR of the mean; KL in nats; NME by features, "
-        "head and "
-        "labels; EER of synthetic people, code and maps.",
+        f"`python studies/teacher/kl.py <weight>` and `kl_probe.py`: the current model trained {kl['steps']} steps "
+        "at each weight of the KL, else unchanged, and probed as above. PSNR of the mean; KL in nats; NME by "
+        "features, head and labels; EER of synthetic people, code and maps.",
         "",
         "| kl_weight | KL | PSNR, dB | " + " | ".join(heads) + " | EER, code | EER, maps |",
         "| ---: | ---: | ---: |" + " ---: |" * (len(heads) + 2),
@@ -236,17 +241,15 @@ def kl_answer(runs: list[Found], budgets: list[int], ways: list[tuple[str, str]]
         last, winner = best[max(best)]["nme"], best[least_weight]["nme"]
         apart = last["ci_low"] > winner["ci_high"]
         lines.append(
-            f"- {budget} labels: the best head does best at {least_weight:g} ({value(winner)}); at "
-            f"{max(best):g}, where the KL "
-            f"is lowest, it has {value(last)}: "
+            f"- {budget} labels: the best head does best at {least_weight:g} ({value(winner)}); at {max(best):g}, "
+            f"where the KL is lowest, it has {value(last)}: "
             + ("the lowest KL is the best." if least_weight == max(best)
                else "worse, and the intervals are apart." if apart else "no better, and the intervals overlap.")
         )  # fmt: skip
     low, high = runs[-1], runs[0]
     lines.append(
         f"- Rebuilding falls from {high['psnr']['mean']:.2f} dB at {high['kl_weight']:g} to "
-        f"{low['psnr']['mean']:.2f} dB at "
-        f"{low['kl_weight']:g}."
+        f"{low['psnr']['mean']:.2f} dB at {low['kl_weight']:g}."
     )
     wins = sum("the lowest KL is the best." in line for line in lines)
     verdict = "yes" if wins == len(budgets) else "no" if not wins else "only with some numbers of labels"
@@ -259,9 +262,8 @@ def retrieval_section(retrieval: Found) -> list[str]:
     rows = retrieval["runs"]
     return [
         "`make retrieval PHOTOS=<EarVN1.0 folder>`. *Current on photos* is the current model trained "
-        f"{retrieval['steps']} steps on photos of the training people; its weights are not kept. *Current* is "
-        f"the one of "
-        "synthetic ears.",
+        f"{retrieval['steps']} steps on photos of the training people; its weights are not kept. *Current* is the "
+        "one of synthetic ears.",
         "",
         *people_words(rows[0]),
         f"Duplicates and near-duplicates left out: {retrieval['left_out']}.",
@@ -274,12 +276,10 @@ def people_words(row: Found) -> list[str]:
     """What the table of people means."""
     return [
         f"{row['pictures']} pictures of {row['people']} people, each asked for its person among all others "
-        f"({row['queries']} whose person has another picture); rank-1: the most similar one is right. Equal error rate "
-        "over all pairs. Similarity is the cosine of principal coordinates, of the picture and its mirror "
-        "image; how many, "
-        "how far whitened, and whether the scatter within training people is whitened too, was chosen on "
-        "validation people "
-        "for each row."
+        f"({row['queries']} whose person has another picture); rank-1: the most similar one is right. Equal error "
+        "rate over all pairs. Similarity is the cosine of principal coordinates, of the picture and its mirror "
+        "image; how many, how far whitened, and whether the scatter within training people is whitened too, was "
+        "chosen on validation people for each row."
     ]
 
 
@@ -290,8 +290,8 @@ def people_table(rows: list[Found]) -> list[str]:
         lines.append(
             f"| {words(row['encoder'], 'synthetic' in {r['encoder'] for r in rows})} | {row['features']} | "
             f"{percent(row['rank1']['mean'])} [{percent(row['rank1']['ci_low'])}, "
-            f"{percent(row['rank1']['ci_high'])}] | "
-            f"{percent(rate['value'])} [{percent(rate['ci_low'])}, {percent(rate['ci_high'])}] | {row['chosen']} |"
+            f"{percent(row['rank1']['ci_high'])}] | {percent(rate['value'])} [{percent(rate['ci_low'])}, "
+            f"{percent(rate['ci_high'])}] | {row['chosen']} |"
         )
     return lines
 
@@ -299,15 +299,16 @@ def people_table(rows: list[Found]) -> list[str]:
 def distill_section(found: Found) -> list[str]:
     """The student with and without its teacher."""
     change = found["change_by_teacher"]
-    sure = change["ci_high"] < 0 or change["ci_low"] > 0
+    effect = "the teacher helps." if change["mean"] < 0 else "the teacher harms."
+    if change["ci_low"] <= 0 <= change["ci_high"]:
+        effect = "not separable from none."
     imitated = ", ".join(f"{name} {share:.2f}" for name, share in found["imitated"].items())
     return [
         f"`PYTHONPATH=src python studies/teacher/distill.py`: {found['student']} with a soft-argmax head, "
-        f"{found['parameters']:,} parameters, {found['pictures_seen']:,} synthetic pictures seen, moved and "
-        f"relit at random; "
-        "it learns the landmarks' truth and, beside it, the frozen teacher's maps and code. "
-        f"ONNX equals it within {found['onnx_difference']:.1e}. "
-        "`python studies/teacher/distill.py --time` prints its milliseconds a picture.",
+        f"{found['parameters']:,} parameters, {found['pictures_seen']:,} synthetic pictures seen, moved and relit at "
+        "random; it learns the landmarks' truth and, beside it, the frozen teacher's maps and code. ONNX equals it "
+        f"within {found['onnx_difference']:.1e}. `python studies/teacher/distill.py --time` prints its milliseconds "
+        "a picture.",
         "",
         f"| {found['points']} points | NME, test people |",
         "| --- | ---: |",
@@ -315,30 +316,66 @@ def distill_section(found: Found) -> list[str]:
         f"| the same student, truth alone | {value(found['nme']['without'])} |",
         "",
         f"Change by the teacher, picture by picture: {change['mean']:+.4f} [{change['ci_low']:+.4f}, "
-        f"{change['ci_high']:+.4f}]; "
-        + (("the teacher helps." if change["mean"] < 0 else "the teacher harms.") if sure else "not separable "
-        "from none.")
-        + f" Share of the variance of the teacher's maps it tells: {imitated}.",
+        f"{change['ci_high']:+.4f}]; {effect} Share of the variance of the teacher's maps it tells: {imitated}.",
     ]  # fmt: skip
 
 
-def listed(command: str, intro: str) -> Any:
-    """A section that lists every figure of a file by its place there."""
+def landmarks_section(landmarks: Found) -> list[str]:
+    """The shipped kind of head with few and all labels, and the fair opponent."""
+    points = next(iter(landmarks.values()))["test"]["points"]
+    lines = [
+        "`python studies/teacher/landmarks.py <case>`, `landmarker.py`: the head that is shipped, trained on moved "
+        f"and relit pictures, {points} points. *Frozen*: the current model as it is; *random*: the same encoder and "
+        "head from random weights, all learning, learning rate chosen on validation people; *tuned*: the current "
+        "model's weights as a start, all learning.",
+        "",
+        "| case | encoder | labels | NME | by ear height | to contour | seeds |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for name, case in landmarks.items():
+        cells = [value(case["test"][key]) if key in case["test"] else "" for key in ("nme", "nme_height", "to_contour")]
+        seeds = ", ".join(f"{nme:.4f}" for nme in case["nme_by_seed"])
+        lines.append(f"| {name} | {case['encoder']} | {case['labels']:,} | {' | '.join(cells)} | {seeds} |")
+    return lines
 
-    def write(found: Found) -> list[str]:
-        rows = [f"| {' · '.join(place)} | {number} |" for place, number in leaves(found)]
-        return [f"`PYTHONPATH=src {command}`. {intro}", "", "| | |", "| --- | ---: |", *rows]
 
-    return write
+def detect_section(detect: Found) -> list[str]:
+    """Boxes in synthetic scenes."""
+    lines = [
+        "`PYTHONPATH=src python studies/teacher/detect.py`: ears composed into larger synthetic scenes of their own "
+        "people.",
+        "",
+        "| encoder | overlap (IoU) | above 0.5 | above 0.75 | scenes without an ear | told apart (AUC) |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in detect.items():
+        auc = "" if row["score_auc"] is None else f"{row['score_auc']:.3f}"
+        lines.append(
+            f"| {name} | {value(row['iou'], 3)} | {percent(row['share_above_half'])} | "
+            f"{percent(row['share_above_three_quarters'])} | {row['empty_scenes']} | {auc} |"
+        )
+    return lines
 
 
-def leaves(found: Any, place: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
-    """Every number of nested objects with its keys; lists of numbers are left out."""
-    if isinstance(found, dict):
-        return [leaf for key, inner in found.items() for leaf in leaves(inner, (*place, str(key)))]
-    if isinstance(found, bool) or not isinstance(found, int | float | str):
-        return []
-    return [(place, f"{found:.4g}" if isinstance(found, float) else f"{found:,}" if isinstance(found, int) else found)]
+def export_section(export: Found) -> list[str]:
+    """What exporting costs in quality."""
+    lines = [
+        "`PYTHONPATH=src python studies/teacher/export.py`: reconstructions of the ONNX graphs on "
+        f"{export['pictures']} pictures of {export['people']} test people; *code*: root mean squared difference of "
+        "the posterior mean from torch's over its deviation.",
+        "",
+        "| variant | file | MB | PSNR, dB | SSIM | code |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for variant, cases in export.items():
+        if isinstance(cases, dict):
+            for case, row in cases.items():
+                code = row.get("typical", {}).get("mean")
+                lines.append(
+                    f"| {variant} | {case} | {row['bytes'] / 1e6:.1f} | {row['psnr']:.2f} | {row['ssim']:.3f} | "
+                    f"{'' if code is None else format(code, 'g')} |"
+                )
+    return lines
 
 
 def pairs(rows: list[Found]) -> list[tuple[str, str]]:

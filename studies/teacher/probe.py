@@ -27,7 +27,7 @@ def main() -> None:
     torch.set_num_threads(1)  # so that the results are the same on any number of cores
     data = PreparedData.load(PREPARED)
     truth, sizes = truth_of(data), settings()
-    rows: dict[str, list[dict[str, Any]]] = {"landmarks": [], "pose": [], "people": []}
+    rows: dict[str, list[dict[str, Any]]] = {"landmarks": [], "pose": [], "retrieval": []}
     for name, make in tqdm(encoders(data.image_size).items(), desc="probe", unit="encoder"):
         encoder = make()
         straight, mirrored = (extract(encoder, data.images, range(len(data.images)), flip) for flip in (False, True))
@@ -35,7 +35,7 @@ def main() -> None:
         found = {
             "landmarks": probe_landmarks(straight, mirrored, truth, sizes, HEADS),
             "pose": probe_pose(straight, mirrored, truth, sizes),
-            "people": probe_people(straight, mirrored, truth.split, truth.person, sizes.rank),
+            "retrieval": probe_people(straight, mirrored, truth.split, truth.person, sizes.rank),
         }
         for task, entries in found.items():
             rows[task] += [{"encoder": name, "width": width[entry["features"]], **entry} for entry in entries]

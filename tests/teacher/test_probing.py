@@ -1,5 +1,4 @@
-"""The probe: its closed forms against scikit-learn, its distances against hand-made ears, its chances
-against chance."""
+"""The probe: its closed forms against scikit-learn, its distances by hand, its chances against chance."""
 
 import numpy as np
 import pytest

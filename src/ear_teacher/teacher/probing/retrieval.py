@@ -87,6 +87,9 @@ def equal_error_rate(alike: NDArray[np.float64], person: ArrayLike, times: NDArr
         alike: (N, N) similarities, symmetric.
         person: (N,).
         times: (N,) how often each picture counts (a resampled person's as often as they were drawn).
+
+    Returns:
+        the rate; NaN where there are only pairs of one kind.
     """
     names = np.asarray(person)
     first, second = np.triu_indices(len(names), 1)
@@ -94,6 +97,8 @@ def equal_error_rate(alike: NDArray[np.float64], person: ArrayLike, times: NDArr
     weight = np.ones(len(first)) if times is None else times[first] * times[second]
     if times is not None:
         weight[same] = times[first][same]  # copies of one person are no pairs
+    if not weight[same].any() or not weight[~same].any():
+        return float("nan")
     order = np.argsort(-alike[first, second], kind="stable")
     same, weight = same[order], weight[order]
     admitted = np.cumsum(np.where(same, 0, weight)) / np.where(same, 0, weight).sum()
@@ -106,7 +111,8 @@ def _eer_interval(alike: NDArray[np.float64], person: ArrayLike, resamples: int)
     names, which = np.unique(np.asarray(person), return_inverse=True)
     drawn = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     rates = [equal_error_rate(alike, person, row[which].astype(np.float64)) for row in drawn]
-    low, high = np.percentile(rates, INTERVAL)
+    # Among very few people a resample may hold one person only: nothing to tell apart.
+    low, high = np.nanpercentile(rates, INTERVAL)
     return float(low), float(high)
 
 

@@ -202,12 +202,11 @@ def landmark_summary(predictions: Sequence[Tensor], truth: Truth) -> dict[str, A
         "points": min(CONTOUR_POINTS, truth.places.shape[1]),
         "nme": _interval(mean(lambda found: errors(found, first, "nme")), person),
         "nme_height": _interval(mean(lambda found: errors(found, first, "nme_height")), person),
-        "contour": _interval(
-            mean(lambda found: contour_distance(found[:, first], truth.places[test][:, first],
-                                                truth.visible[test][:, first])), person
-        ),
         "by_seed": [float(np.nanmean(errors(found, first, "nme"))) for found in places],
-    }  # fmt: skip
+    }
+    if truth.places.shape[1] >= CONTOUR_POINTS:
+        places55, visible = truth.places[test][:, first], truth.visible[test][:, first]
+        summary["contour"] = _interval(mean(lambda found: contour_distance(found[:, first], places55, visible)), person)
     if truth.places.shape[1] > CONTOUR_POINTS:
         summary["other_points"] = truth.places.shape[1] - CONTOUR_POINTS
         summary["nme_other"] = _interval(mean(lambda found: errors(found, rest, "nme")), person)
