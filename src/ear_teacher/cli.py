@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ear_teacher.commands.teacher import add_commands
 from ear_teacher.config import VARIANTS, SyntheticConfig, UserError
 from ear_teacher.files import write_atomically
+from ear_teacher.report.commands import add_experiments, add_serve
 from ear_teacher.stage import run
 
 
@@ -36,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_diagnose(commands)
     _add_synthesize(commands)
     add_commands(commands)
+    add_experiments(commands)
+    add_serve(commands)
     return parser
 
 

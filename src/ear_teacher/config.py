@@ -469,6 +469,16 @@ class ReconstructConfig(Section):
     """Magnification of the centre crops."""
 
 
+class ReportConfig(Section):
+    """The page of stage `report`."""
+
+    ears: Annotated[int, Field(ge=4, le=60)] = 28
+    """Test pictures in the viewer: the worst, the best, some people's, and an even sample."""
+    directions: Annotated[int, Field(ge=1, le=16)] = 6
+    """Leading latent directions that are drawn."""
+    seed: Natural = 0
+
+
 class Variant(Section):
     """One model to train: the three sections that make it."""
 
@@ -492,6 +502,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     diagnose: DiagnoseConfig = DiagnoseConfig()
     reconstruct: ReconstructConfig = ReconstructConfig()
+    report: ReportConfig = ReportConfig()
     v0: Variant
     v1: Variant
 

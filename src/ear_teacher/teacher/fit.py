@@ -24,6 +24,7 @@ from ear_teacher.teacher.distortion import move, relook
 from ear_teacher.teacher.heads import LandmarkHead, expected_place, spread_loss
 from ear_teacher.teacher.landmark_files import LandmarkSet
 from ear_teacher.teacher.pyramid import maps_of
+from ear_teacher.training.optimizers import Muon
 
 
 @dataclass(frozen=True)
@@ -170,19 +171,19 @@ def fit(
     progress: Callable[[int, float], None] | None = None,
 ) -> Fitted:
     """The training loop of all heads: batches of row numbers below `count`, the lowest `judge` is kept."""
-    learns = [model.encoder] if config.encoder_lr else []
     kept_grad = [parameter.requires_grad for parameter in model.parameters()]
     model.eval().requires_grad_(False)
-    groups = [{"params": list(head.parameters()), "lr": config.lr}]
-    for part in learns:
-        part.requires_grad_(True)
-        groups.append({"params": list(part.parameters()), "lr": config.encoder_lr})
-    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    model.encoder.requires_grad_(config.encoder_lr > 0)
+    steppers = _optimizers(model, head, config)
     rise = max(1, config.steps // 20)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min(1, (step + 1) / rise) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / config.steps)) / 2),
-    )
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(
+            stepper,
+            lambda step: min(1, (step + 1) / rise) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / config.steps)) / 2),
+        )
+        for stepper in steppers
+    ]
+    learning = [p for stepper in steppers for group in stepper.param_groups for p in group["params"]]
     generator = torch.Generator().manual_seed(config.seed)
     order = np.empty(0, dtype=np.int64)
     best, kept = Fitted(math.inf, 0, []), (copy.deepcopy(head.state_dict()), copy.deepcopy(model.encoder.state_dict()))
@@ -192,11 +193,13 @@ def fit(
         rows, order = order[: config.batch_size], order[config.batch_size :]
         head.train()
         loss = loss_of(rows, generator)
-        optimizer.zero_grad(set_to_none=True)
+        for parameter in learning:
+            parameter.grad = None
         loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
-        optimizer.step()
-        schedule.step()
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
+        for stepper, schedule in zip(steppers, schedules, strict=True):
+            stepper.step()
+            schedule.step()
         if step % config.validate_every == 0 or step == config.steps:
             head.eval()
             found = judge()
@@ -215,6 +218,26 @@ def fit(
     for parameter, flag in zip(model.parameters(), kept_grad, strict=True):
         parameter.requires_grad_(flag)
     return best
+
+
+def _optimizers(model: EarVAE, head: nn.Module, config: FitConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the kernels of the convolutions, AdamW for the rest, with the encoder at its own learning rate."""
+    adam: list[dict] = []
+    muon: list[dict] = []
+    linear = {id(p) for p in model.linear_parameters()}
+    for module, lr in ((head, config.lr), (model.encoder, config.encoder_lr)):
+        if lr <= 0:
+            continue
+        own = [p for p in module.parameters() if p.requires_grad and id(p) not in linear]
+        kernels = [p for p in own if p.ndim == 4 and p.shape[-1] > 1]
+        taken = {id(p) for p in kernels}
+        adam.append({"params": [p for p in own if id(p) not in taken], "lr": lr})
+        if kernels:
+            muon.append({"params": kernels, "lr": lr})
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(adam, weight_decay=config.weight_decay)]
+    if muon:
+        found.append(Muon(muon, lr=config.lr, weight_decay=config.weight_decay))
+    return found
 
 
 @torch.no_grad()
