@@ -113,16 +113,27 @@ def write_onnx(part: Part, path: Path) -> None:
     onnx = require_onnx()
     with _quiet():
         program = torch.onnx.export(
-            traced(part), dynamo=True, opset_version=OPSET, input_names=[part.input_name],
-            output_names=list(part.output_names), verbose=False,
+            traced(part), dynamo=True, opset_version=OPSET, input_names=[part.input_name], verbose=False
         )  # fmt: skip
     assert program is not None
     proto = program.model_proto
     graph = proto.graph
+    _name_outputs(graph, part.output_names)
     for item in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph, proto):
         del item.metadata_props[:]
         item.doc_string = ""
     onnx.save(proto, path)
+
+
+def _name_outputs(graph: Any, names: Sequence[str]) -> None:
+    """Give the graph's outputs these names; whatever else has one of them (a backbone's `mean`) gets another."""
+    new = {name: f"{name}_inside" for name in names}
+    new |= {output.name: name for output, name in zip(graph.output, names, strict=True)}
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [new.get(value, value) for value in values]
+    for item in (*graph.initializer, *graph.value_info, *graph.output):
+        item.name = new.get(item.name, item.name)
 
 
 def halve(path: Path) -> None:
