@@ -78,11 +78,9 @@ def test_points_follow_the_picture_wherever_it_is_moved(seed: int) -> None:
     for channel, (x, y) in enumerate(points[0]):
         if not (0.1 < x < 0.9 and 0.1 < y < 0.9):
             continue
-        # What mirrors in from outside the frame is weaker than the blob itself: look around the maximum only.
-        picture = moved[0, channel]
-        row, column = divmod(int(picture.argmax()), 64)
-        assert abs((column + 0.5) / 64 - x) < 0.035
-        assert abs((row + 0.5) / 64 - y) < 0.035
+        # A mirror image of the blob beyond the border may be as bright: look at the place itself. A standard deviation
+        # beside its middle, which is 0.03 of the side, the blob has fallen to 0.6.
+        assert moved[0, channel, int(y * 64), int(x * 64)] > 0.6
 
 
 def test_other_looks_stay_in_range_and_come_from_the_generator_alone(dots: Marked) -> None:
