@@ -58,4 +58,4 @@ lock: ## pin the newest versions that pyproject.toml admits (needs uv)
 	  --no-annotate --no-header --quiet --upgrade -o requirements.lock
 
 clean: ## remove what the pipeline wrote, keep its cache
-	rm -rf data/prepared data/linear data/weights models/v0 models/v1 models/current .checkpoints
+	rm -rf data/prepared data/linear data/weights data/features models/v0 models/v1 models/current .checkpoints

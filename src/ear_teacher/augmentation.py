@@ -15,7 +15,7 @@ CHANCE = 0.3
 """Probability of each degradation, independently for each picture."""
 
 
-def augment(images: Tensor, config: TrainConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(images: Tensor, config: TrainConfig, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Draw the input and the target of a training batch.
 
     Args:
@@ -24,17 +24,19 @@ def augment(images: Tensor, config: TrainConfig, generator: torch.Generator) -> 
         generator: on the CPU.
 
     Returns:
-        input and target, (N, 3, S, S) in [0, 1] each; the same tensor where nothing is degraded.
+        input and target, (N, 3, S, S) in [0, 1] each, the same tensor where nothing is degraded; and (N,), on the CPU,
+        which pictures were mirrored.
     """
+    mirrored = torch.zeros(len(images), dtype=torch.bool)
     if config.flip:
         mirrored = torch.rand(len(images), generator=generator) < 0.5
         images = torch.where(mirrored.view(-1, 1, 1, 1).to(images.device), images.flip(-1), images)
     if config.affine:
         images = move(images, config.affine, generator)
     if config.augment == "none":
-        return images, images
+        return images, images, mirrored
     degraded = degrade(images, generator)
-    return degraded, images if config.augment == "clean_target" else degraded
+    return degraded, images if config.augment == "clean_target" else degraded, mirrored
 
 
 def move(images: Tensor, extent: float, generator: torch.Generator) -> Tensor:
