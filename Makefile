@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint realism forecast five_fixes greyscale diagnosis sharp teach photos lock clean
+.PHONY: help run test lint realism forecast five_fixes greyscale diagnosis sharp teach torture photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ diagnosis: $(READY) ## known faults planted in small models, and what the diagno
 teach: $(READY) ## what makes the encoder a better teacher, and what it costs in sharpness
 	dvc repro prepare weights@perceptual weights@v0
 	cd studies && dvc repro teach/dvc.yaml
+
+torture: $(READY) ## malformed and hostile inputs, each with its one right outcome
+	PYTHONPATH=src python -m tests.torture
 
 photos:
 	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: 'make $(firstword $(MAKECMDGOALS)) PHOTOS=<folder>'."; exit 1; }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import timm
 import torch
 import yaml
 from tqdm import tqdm
@@ -24,6 +25,8 @@ from ear_teacher.models.encoders import BackboneEncoder
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.pictures import Example, render, write_jpeg
 from ear_teacher.stage import run
+from ear_teacher.teacher.card import FILE, CardFacts, write_card
+from ear_teacher.teacher.teacher import feature_shapes
 from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, load_checkpoint, run_key
 from ear_teacher.training.controller import target_start, wished_point
 from ear_teacher.training.features import FeatureCache, description
@@ -136,10 +139,25 @@ def main() -> None:
     model.save(out / "last")
     model.load_state_dict(result.best)
     model.save(out)
-    if normalization := GreyNormalization.load(Path("data/prepared")):
+    normalization = GreyNormalization.load(Path("data/prepared"))
+    if normalization is not None:
         for folder in (out, out / "last"):
             normalization.save(folder)
+    steps = [int(row["step"]) for row in result.rows]
+    facts = CardFacts(
+        folder=out.as_posix(), variant=variant, image_size=model.image_size,
+        parameters=sum(parameter.numel() for parameter in model.parameters()), shapes=feature_shapes(model.eval()),
+        index=data.index, rendered=Path("data/prepared/regions.npy").exists(), grey_moved=normalization is not None,
+        validated=pictures.val.tolist(), kept=result.rows[steps.index(result.best_step)], last=result.rows[-1],
+        backbone_licence=pretrained_licence(variant.model.backbone),
+    )  # fmt: skip
+    write_atomically(out / FILE, write_card(facts))
     delete_checkpoints(checkpoints)
+
+
+def pretrained_licence(name: str) -> str | None:
+    """Of a timm network's default weights, as timm states it."""
+    return None if name == NO_BACKBONE else timm.get_pretrained_cfg(name).license
 
 
 def _keep_last_good(error: Diverged, model: EarVAE, checkpoints: Path, variant: Variant, epochs: float) -> str:

@@ -2,7 +2,7 @@
 
 from ear_teacher import EarTeacher
 teacher = EarTeacher.load("models/current")
-features = teacher.features(["ear.jpg"])
+features = teacher.features(["left.jpg", "right.jpg"])
 """
 
 from typing import TYPE_CHECKING, Any

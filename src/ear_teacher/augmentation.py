@@ -15,7 +15,7 @@ CHANCE = 0.3
 """Probability of each degradation, independently for each picture."""
 
 
-def augment(images: Tensor, config: TrainConfig, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def augment(images: Tensor, config: TrainConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw the input and the target of a training batch.
 
     Args:
@@ -24,19 +24,22 @@ def augment(images: Tensor, config: TrainConfig, generator: torch.Generator) -> 
         generator: on the CPU.
 
     Returns:
-        input and target, (N, 3, S, S) in [0, 1] each, the same tensor where nothing is degraded; and (N,), on the CPU,
-        which pictures were mirrored.
+        input and target, (N, 3, S, S) in [0, 1] each; the same tensor where nothing is degraded.
     """
-    mirrored = torch.zeros(len(images), dtype=torch.bool)
     if config.flip:
-        mirrored = torch.rand(len(images), generator=generator) < 0.5
+        mirrored = flips(len(images), config, generator)
         images = torch.where(mirrored.view(-1, 1, 1, 1).to(images.device), images.flip(-1), images)
     if config.affine:
         images = move(images, config.affine, generator)
     if config.augment == "none":
-        return images, images, mirrored
+        return images, images
     degraded = degrade(images, generator)
-    return degraded, images if config.augment == "clean_target" else degraded, mirrored
+    return degraded, images if config.augment == "clean_target" else degraded
+
+
+def flips(count: int, config: TrainConfig, generator: torch.Generator) -> Tensor:
+    """(count,) which pictures `augment` mirrors: the first thing it draws."""
+    return torch.rand(count, generator=generator) < 0.5 if config.flip else torch.zeros(count, dtype=torch.bool)
 
 
 def move(images: Tensor, extent: float, generator: torch.Generator) -> Tensor:

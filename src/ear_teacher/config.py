@@ -20,6 +20,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 VARIANTS = ("v0", "v1", "current")
 LAYOUT_GRID = {"vector": 1, "4x4": 4, "8x8": 8}
 NO_BACKBONE = "none"
+MOST_BYTES = 1_000_000
+"""A larger params.yaml is none; reading it would take minutes and gigabytes."""
 
 
 class UserError(Exception):
@@ -483,6 +485,16 @@ class ReconstructConfig(Section):
     """Magnification of the centre crops."""
 
 
+class ReportConfig(Section):
+    """The page of stage `report`."""
+
+    ears: Annotated[int, Field(ge=4, le=60)] = 28
+    """Test pictures in the viewer: the worst, the best, some people's, and an even sample."""
+    directions: Annotated[int, Field(ge=1, le=16)] = 6
+    """Leading latent directions that are drawn."""
+    seed: Natural = 0
+
+
 class Variant(Section):
     """One model to train: the sections that make it. `teach` is the current model's alone."""
 
@@ -523,6 +535,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     diagnose: DiagnoseConfig = DiagnoseConfig()
     reconstruct: ReconstructConfig = ReconstructConfig()
+    report: ReportConfig = ReportConfig()
     v0: Variant
     v1: Variant
 
@@ -650,6 +663,8 @@ def read_params(path: str | Path = "params.yaml") -> dict[str, Any]:
     """
     path = Path(path)
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(f"{path}: is larger than {MOST_BYTES:,} bytes; restore it with `git checkout {path}`.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
@@ -659,7 +674,7 @@ def read_params(path: str | Path = "params.yaml") -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error) or "nested too deeply"
+        reason = getattr(error, "problem", None) or str(error).partition("\n")[0] or "nested too deeply"
         raise UserError(f"{path}:{line} not valid YAML: {reason}.") from None
     if not isinstance(params, dict):
         raise UserError(f"{path}: holds no params; restore it with `git checkout {path}`.")

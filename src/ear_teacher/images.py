@@ -11,8 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -49,6 +51,12 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_PASSES = {
+    0: [(0, 0, 1, 1)],
+    1: [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)],
+}
+"""First column and row of each pass of a PNG and the steps between them: plain, and Adam7 (PNG, section 8.2)."""
 
 
 class BadImage(Exception):
@@ -171,6 +179,7 @@ def open_image(source: str | Path | bytes, *, min_side: int = 1, max_pixels: int
                     stream.seek(0)
                     with Image.open(stream, formats=("PNG",)) as again:
                         again.verify()
+                    _check_rows(stream)
             method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
             return colour if method is None else colour.transpose(method)
         except BadImage:
@@ -181,6 +190,35 @@ def open_image(source: str | Path | bytes, *, min_side: int = 1, max_pixels: int
             raise BadImage(f"more than {max_pixels:,} pixels") from None
         except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
             raise BadImage("truncated picture" if "truncated" in str(error) else "damaged picture") from None
+
+
+def _check_rows(stream: BinaryIO | BytesIO) -> None:
+    """Refuse a PNG whose data end before its last row or go on after it: the decoder leaves missing rows black."""
+    stream.seek(8)
+    left, unpack = 0, zlib.decompressobj()
+    while head := stream.read(8):
+        length, name = struct.unpack(">I4s", head)
+        if name == b"IHDR":
+            width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", stream.read(13))
+            bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+            parts = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in _PASSES[interlaced]]
+            left = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in parts if columns > 0 and rows > 0)
+            stream.seek(4, os.SEEK_CUR)
+            continue
+        if name == b"IDAT":
+            packed = stream.read(length)
+            while packed and not unpack.eof:
+                left -= len(unpack.decompress(packed, 1 << 20))
+                packed = unpack.unconsumed_tail
+                if left < 0:
+                    break
+        else:
+            stream.seek(length, os.SEEK_CUR)
+        if name == b"IEND" or left < 0:
+            break
+        stream.seek(4, os.SEEK_CUR)
+    if left:
+        raise BadImage("truncated picture" if left > 0 else "damaged picture")
 
 
 def header_size(path: str | Path) -> tuple[int, int]:

@@ -8,25 +8,15 @@ import pytest
 import torch
 
 from ear_teacher.config import LossConfig, ModelConfig, TrainConfig
-from ear_teacher.linear import LinearCode, fit_klt, spectrum
+from ear_teacher.linear import LinearCode, spectrum
 from ear_teacher.losses import Loss
 from ear_teacher.models import new_model
 from ear_teacher.training.controller import KLControl, target_start, wished_point
 from ear_teacher.training.loop import Pictures, Result, train
-from tests.training.test_loop import assert_same
+from tests.training.helpers import assert_same
 
 MODEL = ModelConfig(latent_dim=128, latent_layout="4x4", width=8)
 TRAIN = TrainConfig(steps=160, batch_size=8, validate_every=10, lr=3e-3, linear_lr_scale=0, milestones=(), threads=1)
-
-
-@pytest.fixture(scope="module")
-def pictures(smooth_pictures: np.ndarray) -> Pictures:
-    return Pictures(smooth_pictures, np.arange(40), np.arange(40, 48))
-
-
-@pytest.fixture(scope="module")
-def code(pictures: Pictures) -> LinearCode:
-    return fit_klt(pictures.images, pictures.train, 4, 8)
 
 
 def run(code: LinearCode, pictures: Pictures, loss: LossConfig, folder: Path, config=TRAIN, **options) -> Result:

@@ -7,43 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from ear_teacher.config import LossConfig, ModelConfig, TrainConfig, UserError
-from ear_teacher.linear import LinearCode, fit_klt
+from ear_teacher.config import TrainConfig, UserError
+from ear_teacher.linear import LinearCode
 from ear_teacher.losses import Loss
-from ear_teacher.models import EarVAE, new_model
 from ear_teacher.training.checkpoints import load_checkpoint, run_key, save_checkpoint
 from ear_teacher.training.history import Row, write_history
 from ear_teacher.training.loop import Pictures, Result, _rows_of, schedule, train
-
-MODEL = ModelConfig(latent_dim=64, latent_layout="4x4", width=8)
-LOSS = LossConfig(kl_weight=1e-5)
-TRAIN = TrainConfig(steps=12, batch_size=6, validate_every=4, lr=3e-3, ema=0.9, milestones=())
-
-
-@pytest.fixture(scope="module")
-def pictures(smooth_pictures: np.ndarray) -> Pictures:
-    return Pictures(smooth_pictures, np.arange(40), np.arange(40, 48))
-
-
-@pytest.fixture(scope="module")
-def code(pictures: Pictures) -> LinearCode:
-    return fit_klt(pictures.images, pictures.train, 4, 4)
-
-
-def fresh(code: LinearCode) -> EarVAE:
-    return new_model(MODEL, 32, kl_weight=LOSS.kl_weight, seed=0, code=code)
+from tests.training.helpers import LOSS, TRAIN, Killed, assert_same, fresh
 
 
 def run(code: LinearCode, pictures: Pictures, folder: Path, config: TrainConfig = TRAIN, **options) -> Result:
     return train(fresh(code), Loss(LOSS), pictures, config, folder, **options)
-
-
-def assert_same(one: Result, two: Result) -> None:
-    assert one.rows == two.rows
-    assert one.best_step == two.best_step
-    for name in one.last:
-        assert torch.equal(one.last[name], two.last[name])
-        assert torch.equal(one.best[name], two.best[name])
 
 
 def test_two_runs_of_the_same_params_end_in_the_same_bits(code, pictures, tmp_path) -> None:
@@ -67,10 +41,6 @@ def test_the_linear_maps_stay_in_float32_under_autocast(code, pictures) -> None:
     torch.testing.assert_close(recon, wanted, atol=1e-5, rtol=0)
 
 
-class _Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize(("step", "optimizer"), [(5, "adamw"), (8, "muon"), (11, "muon")])
 def test_a_run_cut_short_resumes_and_ends_in_the_same_bits(code, pictures, tmp_path, step: int, optimizer: str) -> None:
     config = TRAIN.model_copy(update={"optimizer": optimizer})
@@ -78,11 +48,11 @@ def test_a_run_cut_short_resumes_and_ends_in_the_same_bits(code, pictures, tmp_p
     def cut(steps: range, total: int):
         for now in steps:
             if now == step:
-                raise _Killed
+                raise Killed
             yield now
 
     undisturbed = run(code, pictures, tmp_path / "a", config)
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         run(code, pictures, tmp_path / "b", config, progress=cut)
     seen: list[int] = []
 

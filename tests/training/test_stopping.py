@@ -7,24 +7,14 @@ import pytest
 import torch
 
 from ear_teacher.config import DivergenceConfig, LossConfig, StopConfig, TrainConfig
-from ear_teacher.linear import LinearCode, fit_klt
+from ear_teacher.linear import LinearCode
 from ear_teacher.losses import Loss
 from ear_teacher.training.checkpoints import load_checkpoint, save_checkpoint
 from ear_teacher.training.guard import BLOCK, Diverged, Guard
 from ear_teacher.training.loop import Pictures, Result, train
 from ear_teacher.training.recovery import Recovery, lr_scale, read_recoveries, recover
 from ear_teacher.training.stopping import stop_reason
-from tests.training.test_loop import LOSS, TRAIN, _Killed, assert_same, fresh
-
-
-@pytest.fixture(scope="module")
-def pictures(smooth_pictures: np.ndarray) -> Pictures:
-    return Pictures(smooth_pictures, np.arange(40), np.arange(40, 48))
-
-
-@pytest.fixture(scope="module")
-def code(pictures: Pictures) -> LinearCode:
-    return fit_klt(pictures.images, pictures.train, 4, 4)
+from tests.training.helpers import LOSS, TRAIN, Killed, assert_same, fresh
 
 
 def asking(*criteria: str, **options) -> TrainConfig:
@@ -87,7 +77,7 @@ def cut_at(step: int):
     def progress(steps: range, total: int):
         for now in steps:
             if now == step:
-                raise _Killed
+                raise Killed
             yield now
 
     return progress
@@ -107,7 +97,7 @@ def test_a_run_that_ends_early_is_the_same_after_a_cut(code, pictures, tmp_path)
     config = TRAIN.model_copy(update={"stop": StopConfig(require=("kl_settled",), kl_change=1.0, patience=1.0)})
     undisturbed = run(code, pictures, tmp_path / "a", config)
     assert undisturbed.rows[-1]["step"] == 8  # the third validation, 1.2 epochs after the first
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         run(code, pictures, tmp_path / "b", config, progress=cut_at(6))
     assert_same(undisturbed, run(code, pictures, tmp_path / "b", config))
     again = run(code, pictures, tmp_path / "b", config)  # cut after the last checkpoint, before the model was written
@@ -185,7 +175,7 @@ def test_a_run_that_recovers_goes_on_with_a_lower_learning_rate_and_the_history_
 @pytest.mark.parametrize("step", [1, 9, 14, 21])
 def test_a_run_that_recovers_is_the_same_after_a_cut(code, pictures, tmp_path, step: int) -> None:
     undisturbed = run(code, pictures, tmp_path / "a", wild("recover"))
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         run(code, pictures, tmp_path / "b", wild("recover"), progress=cut_at(step))
     resumed = run(code, pictures, tmp_path / "b", wild("recover"))
     assert_same(undisturbed, resumed)

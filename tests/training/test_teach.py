@@ -98,7 +98,7 @@ def test_with_every_weight_0_nothing_is_drawn_learned_or_added(pictures: Picture
     teaching, draws = Teaching(TeachConfig()), generator()
     images = torch.rand(2, 3, 32, 32)
     assert teaching.blank(images, draws) is images
-    extra, raw = teaching(fresh(pictures), torch.rand(2, 16, 4, 4), images, draws)
+    extra, raw = teaching(fresh(pictures), None, images, draws)
     assert (float(extra), raw, teaching.learned(), teaching.weights) == (0, {}, [], {})
     assert torch.equal(draws.get_state(), generator().get_state())
 

@@ -26,7 +26,7 @@ from ear_teacher.diagnosis.posterior import calibration, posterior_health
 from ear_teacher.diagnosis.progress import progress
 from ear_teacher.diagnosis.readout import readout
 from ear_teacher.diagnosis.shift import falloff, shift
-from ear_teacher.diagnosis.subject import Subject, decode, encode, evenly, grey_pictures, pooled_psnr
+from ear_teacher.diagnosis.subject import Numbers, Subject, decode, encode, evenly, grey_pictures, pooled_psnr
 from ear_teacher.evaluation import codes_of_size
 from ear_teacher.linear import LinearCode, fit_codes
 from ear_teacher.losses import Loss, perceptual_trunk
@@ -111,9 +111,9 @@ def measure(subject: Subject, wish: float, seed: int = 0) -> Evidence:
     return found
 
 
-def _add(found: Evidence, numbers: object) -> None:
-    found.values |= getattr(numbers, "values")  # noqa: B009
-    found.curves |= getattr(numbers, "curves")  # noqa: B009
+def _add(found: Evidence, numbers: Numbers) -> None:
+    found.values |= numbers.values
+    found.curves |= numbers.curves
 
 
 def _compare_sets(subject: Subject, held_out: NDArray[np.uint8], found: Evidence) -> None:

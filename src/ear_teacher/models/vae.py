@@ -58,9 +58,9 @@ class EarVAE(nn.Module):
         decoder = TransposedDecoder if config.decoder == "transposed" else ResidualDecoder
         self.decoder = decoder(image_size, *shape, config.width)
 
-    def encode(self, images: Tensor) -> DiagonalGaussian:
-        """(N, 3, S, S) in [0, 1] -> the posterior over (N, k, g, g) codes."""
-        return DiagonalGaussian(*self.encoder(images))
+    def encode(self, images: Tensor, known: Tensor | None = None) -> DiagonalGaussian:
+        """(N, 3, S, S) in [0, 1] -> the posterior over (N, k, g, g) codes. For `known` see `encode_and_map`."""
+        return DiagonalGaussian(*(self.encoder(images) if known is None else self.encoder(images, known)))
 
     def encode_and_map(self, images: Tensor, known: Tensor | None = None) -> tuple[DiagonalGaussian, Tensor]:
         """The posterior, and the encoder's deepest map (N, c, h, w) before the code.

@@ -8,36 +8,17 @@ features = teacher.features(["left.jpg", "right.jpg"])     # features.mean, feat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ear_teacher.config import UserError
 from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.images import Box
 from ear_teacher.models import EarVAE
-from ear_teacher.models.blocks import ResBlock
-from ear_teacher.models.encoders import BackboneEncoder, ResidualEncoder
 from ear_teacher.teacher.inputs import Picture, grey_pictures, squares
-
-
-@dataclass(frozen=True)
-class Features:
-    """What the encoder says about N pictures.
-
-    Attributes:
-        mean: (N, k, g, g) posterior means, the code.
-        logvar: (N, k, g, g) their log-variances.
-        maps: spatial features, finest first: `stride4` -> (N, C, S/4, S/4) and so on.
-        tokens: (N, T, C) features of the pretrained backbone, row by row; None without one.
-    """
-
-    mean: Tensor
-    logvar: Tensor
-    maps: dict[str, Tensor]
-    tokens: Tensor | None
+from ear_teacher.teacher.pyramid import Features, encode
 
 
 class EarTeacher:
@@ -46,8 +27,11 @@ class EarTeacher:
     Args:
         model: a trained model; put in evaluation mode, its weights no longer learn.
         device: where it computes.
-        dtype: of weights and features; float16 and bfloat16 are for GPUs.
+        dtype: of weights, maps and tokens; float16 and bfloat16 are for GPUs.
         normalization: what was done to greyscale training pictures (`data.normalization: per_group`), if anything.
+
+    Raises:
+        UserError: the device is not there, or the dtype holds no fractions.
     """
 
     def __init__(
@@ -58,8 +42,14 @@ class EarTeacher:
         normalization: GreyNormalization | None = None,
     ) -> None:
         self.normalization = normalization
-        self.model = model.eval().requires_grad_(False).to(device, dtype)
-        self.device = torch.device(device)
+        if not dtype.is_floating_point:
+            raise UserError(f"dtype = {dtype} holds no fractions; use torch.float32, torch.float16 or torch.bfloat16.")
+        try:
+            self.device = torch.device(device)
+            self.model = model.eval().requires_grad_(False).to(self.device, dtype)
+        except (RuntimeError, AssertionError) as error:  # torch raises either, by kind of device
+            reason = str(error).strip().splitlines()[0][:80]
+            raise UserError(f"device = {device} cannot be used ({reason}); use cpu, or cuda on a GPU.") from None
         self.dtype = dtype
 
     @classmethod
@@ -74,8 +64,12 @@ class EarTeacher:
             dtype: see the class.
 
         Raises:
-            UserError: a file is missing, damaged or not one of ours.
+            UserError: a file is missing, damaged or not one of ours; or as for the class.
         """
+        if not (Path(folder) / "config.json").is_file():
+            raise UserError(
+                f"{folder} is no folder of a trained model: it has no config.json; give one such as models/current."
+            )
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(EarVAE.load(folder), place, dtype, GreyNormalization.load(Path(folder)))
 
@@ -95,12 +89,12 @@ class EarTeacher:
         Args:
             pictures: one, a list or a batch (`ear_teacher.teacher.inputs.Picture`).
             boxes: the ear in each picture: left, top, width, height in pixels; None: the whole picture.
-            batch_size: how many are encoded at a time.
+            batch_size: how many are encoded at a time, at least 1.
 
         Raises:
             UserError: a picture or a box is of no use; the message names which.
         """
-        parts = [self._encode(part) for part in self._squares(pictures, boxes)[0].split(batch_size)]
+        parts = [self._encode(part) for part in self.inputs(pictures, boxes).split(max(batch_size, 1))]
         return Features(
             torch.cat([part.mean for part in parts]),
             torch.cat([part.logvar for part in parts]),
@@ -117,47 +111,42 @@ class EarTeacher:
     ) -> Tensor:
         """(N, 3, S, S) in [0, 1], through the posterior's mean. Arguments and errors of `features`."""
         given, grey = self._squares(pictures, boxes)
-        parts = given.split(batch_size)
-        recon = torch.cat([self.model.reconstruct(part.to(self.device, self.dtype)) for part in parts])
+        codes = [self.model.encode(part.to(self.device, self.dtype)).mode for part in given.split(max(batch_size, 1))]
+        recon = torch.cat([self.model.decode(code.to(self.dtype)).clamp(0, 1) for code in codes])
         if self.normalization is None or not grey.any():
             return recon
         back = self.normalization.invert(recon.float().cpu().permute(0, 2, 3, 1).double().numpy(), grey.numpy())
         return torch.from_numpy(back).permute(0, 3, 1, 2).clamp(0, 1).to(recon)
 
+    def inputs(self, pictures: Picture | Sequence[Picture], boxes: Sequence[Box | None] | None = None) -> Tensor:
+        """(N, 3, S, S) float32 in [0, 1] on the CPU: what the model is given. Arguments and errors of `features`."""
+        return self._squares(pictures, boxes)[0]
+
     def _squares(
         self, pictures: Picture | Sequence[Picture], boxes: Sequence[Box | None] | None
     ) -> tuple[Tensor, Tensor]:
         """Pictures as the model was trained on them, and which of them are greyscale."""
-        found = squares(pictures, self.image_size, boxes)
+        return self.normalized(squares(pictures, self.image_size, boxes))
+
+    def normalized(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, S, S) pictures as the model was trained on them, and which of them (N,) are greyscale and so moved."""
         if self.normalization is None:
-            return found, torch.zeros(len(found), dtype=torch.bool)
-        grey = grey_pictures(found)
-        moved = self.normalization.apply(found.permute(0, 2, 3, 1).double().numpy(), grey.numpy())
+            return images, torch.zeros(len(images), dtype=torch.bool)
+        grey = grey_pictures(images)
+        moved = self.normalization.apply(images.permute(0, 2, 3, 1).double().numpy(), grey.numpy())
         return torch.from_numpy(moved).permute(0, 3, 1, 2).clamp(0, 1).float(), grey
 
     @torch.no_grad()
     def _encode(self, images: Tensor) -> Features:
-        """(n, 3, S, S) in [0, 1] -> their features; the maps are read off inside the encoder."""
-        seen: list[tuple[nn.Module, Any]] = []
-        encoder = self.model.encoder
-        backbone = encoder.backbone
-        hooks = [
-            layer.register_forward_hook(lambda module, _, out: seen.append((module, out)))
-            for layer in [*_pyramid(encoder), *([backbone] if backbone is not None else [])]
-        ]
-        try:
-            posterior = self.model.encode(images.to(self.device, self.dtype))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        maps = {f"stride{self.image_size // out.shape[-1]}": out for layer, out in seen if layer is not backbone}
-        tokens = next((out[-1].flatten(2).transpose(1, 2) for layer, out in seen if layer is backbone), None)
-        return Features(posterior.mean, posterior.logvar, maps, tokens)
+        """(n, 3, S, S) in [0, 1] -> their features."""
+        return encode(self.model, images.to(self.device, self.dtype))
 
 
-def _pyramid(encoder: nn.Module) -> list[nn.Module]:
-    """The layers whose outputs are the spatial features, finest first."""
-    if isinstance(encoder, ResidualEncoder):
-        return [layer for layer in encoder.branch if isinstance(layer, ResBlock)]
-    assert isinstance(encoder, BackboneEncoder)
-    return [encoder.head]
+def feature_shapes(model: EarVAE) -> dict[str, tuple[int, ...]]:
+    """Name of every output -> its shape for one picture, without the first axis."""
+    with torch.no_grad():
+        features = encode(model, next(model.parameters()).new_zeros(1, 3, model.image_size, model.image_size))
+    named = {"mean": features.mean, "logvar": features.logvar, **features.maps}
+    if features.tokens is not None:
+        named["tokens"] = features.tokens
+    return {name: tuple(tensor.shape[1:]) for name, tensor in named.items()}

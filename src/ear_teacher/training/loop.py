@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ear_teacher.augmentation import augment
+from ear_teacher.augmentation import augment, flips
 from ear_teacher.config import TeachConfig, TrainConfig
 from ear_teacher.losses import Loss
 from ear_teacher.models import EarVAE
@@ -171,13 +171,14 @@ def _attempt(
         model.zero_grad(set_to_none=True)
         teaching.zero_grad(set_to_none=True)
         for part in range(config.accumulation):
-            generator = torch.Generator().manual_seed(seed_of(config.seed, step, part))
+            seed = seed_of(config.seed, step, part)
+            generator = torch.Generator().manual_seed(seed)
             picked = _rows_of(pictures.train, step, part, config)
-            given, target, mirrored = augment(pictures.batch(picked, device), config, generator)
+            given, target = augment(pictures.batch(picked, device), config, generator)
             given = teaching.blank(given, generator)
-            known = pictures.known(picked, device, mirrored)
+            mirrored = flips(len(picked), config, torch.Generator().manual_seed(seed))  # as augment drew it
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                posterior, deepest = model.encode_and_map(given, known)
+                posterior, deepest = teaching.encode(model, given, pictures.known(picked, device, mirrored))
                 noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
                 recon = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise).float()
                 extra, taught = teaching(model, deepest, target, generator)

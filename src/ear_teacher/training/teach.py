@@ -2,6 +2,7 @@
 
     teaching = Teaching(config.teach, model, backbone)
     given = teaching.blank(given, generator)                          # masked input, the target stays whole
+    posterior, deepest = teaching.encode(model, given, None)
     extra, raw = teaching(model, deepest, target, generator)          # extra == sum(teaching.weights[k] * raw[k])
 
 With every weight 0 nothing is computed, drawn or learned.
@@ -17,6 +18,7 @@ from ear_teacher.augmentation import degrade
 from ear_teacher.config import TeachConfig, UserError
 from ear_teacher.models import EarVAE
 from ear_teacher.models.backbone import Backbone
+from ear_teacher.models.posterior import DiagonalGaussian
 
 PATCH = 16  # pixels, side of what the mask blanks
 COSINE_MARGIN = 0.5  # of Yao et al.'s published configuration, as is the next
@@ -77,14 +79,18 @@ class Teaching(nn.Module):
         hidden = hidden.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3).to(images.device)
         return torch.where(hidden, images.mean((2, 3), keepdim=True), images)
 
+    def encode(self, model: EarVAE, images: Tensor, known: Tensor | None) -> tuple[DiagonalGaussian, Tensor | None]:
+        """`EarVAE.encode_and_map`; no map where no term needs it."""
+        return model.encode_and_map(images, known) if self.weights else (model.encode(images, known), None)
+
     def forward(
-        self, model: EarVAE, deepest: Tensor, target: Tensor, generator: torch.Generator
+        self, model: EarVAE, deepest: Tensor | None, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The terms of a batch.
 
         Args:
             model: whose encoder saw the input.
-            deepest: (N, c, h, w) its deepest map (`EarVAE.encode_and_map`).
+            deepest: (N, c, h, w) its deepest map, from `encode`.
             target: (N, 3, S, S) in [0, 1], the clean pictures.
             generator: on the CPU.
 
@@ -92,6 +98,8 @@ class Teaching(nn.Module):
             The weighted sum (scalar, 0 where there are none) and the raw value of each term.
         """
         raw: dict[str, Tensor] = {}
+        if deepest is None:
+            return torch.zeros(()), raw
         if "align" in self.weights:
             with torch.no_grad():
                 wanted = F.adaptive_avg_pool2d(self.backbone(target)[-1], deepest.shape[-1])
@@ -99,8 +107,7 @@ class Teaching(nn.Module):
         if "agree" in self.weights:
             other = model.encoder.deepest(degrade(recoloured(target, generator), generator))
             raw["agree"] = agree_term(deepest.float(), other.float())
-        parts = [self.weights[name] * value for name, value in raw.items()]
-        return torch.stack(parts).sum() if parts else deepest.new_zeros((), dtype=torch.float32), raw
+        return torch.stack([self.weights[name] * value for name, value in raw.items()]).sum(), raw
 
 
 def align_term(made: Tensor, wanted: Tensor) -> Tensor:

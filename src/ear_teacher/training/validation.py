@@ -28,7 +28,7 @@ def validate(
     for start in range(0, len(pictures.val), config.batch_size):
         rows = pictures.val[start : start + config.batch_size]
         images = pictures.batch(rows, device)
-        posterior, deepest = model.encode_and_map(images, pictures.known(rows, device))
+        posterior, deepest = teaching.encode(model, images, pictures.known(rows, device))
         generator = torch.Generator().manual_seed(seed_of(config.seed, start, 2**31))
         noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
         sampled = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise)
