@@ -9,6 +9,8 @@ export DVC_NO_ANALYTICS := 1
 .DEFAULT_GOAL := help
 .PHONY: help run test lint realism forecast five_fixes greyscale diagnosis sharp teacher torture photos lock clean
 
+.PHONY: help run test lint realism forecast five_fixes greyscale diagnosis sharp teach torture photos lock clean
+
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -60,6 +62,10 @@ teacher: $(READY) ## landmarks, detection, probe and a student from the current 
 	dvc repro train@current train@v1 train@v0
 	cd studies && dvc repro teacher/dvc.yaml
 
+teach: $(READY) ## what makes the encoder a better teacher, and what it costs in sharpness
+	dvc repro prepare weights@perceptual weights@v0
+	cd studies && dvc repro teach/dvc.yaml
+
 torture: $(READY) ## malformed and hostile inputs, each with its one right outcome
 	PYTHONPATH=src python -m tests.torture
 
@@ -71,4 +77,4 @@ lock: ## pin the newest versions that pyproject.toml admits (needs uv)
 	  --no-annotate --no-header --quiet --upgrade -o requirements.lock
 
 clean: ## remove what the pipeline wrote, keep its cache
-	rm -rf data/prepared data/linear data/weights models/v0 models/v1 models/current .checkpoints
+	rm -rf data/prepared data/linear data/weights data/features models/v0 models/v1 models/current .checkpoints

@@ -29,10 +29,12 @@ from ear_teacher.teacher.card import FILE, CardFacts, write_card
 from ear_teacher.teacher.teacher import feature_shapes
 from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, load_checkpoint, run_key
 from ear_teacher.training.controller import target_start, wished_point
+from ear_teacher.training.features import FeatureCache, description
 from ear_teacher.training.guard import Diverged
 from ear_teacher.training.history import Row, write_events, write_history
 from ear_teacher.training.loop import Pictures, train
 from ear_teacher.training.recovery import read_recoveries
+from ear_teacher.training.teach import Teaching
 from ear_teacher.watching.advice import diverged
 from ear_teacher.watching.backbone_input import check_statistics
 from ear_teacher.watching.milestones import passed
@@ -51,13 +53,19 @@ def main() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = PreparedData.load(Path("data/prepared"))
-    pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES))
+    prepared, weights = Path("data/prepared"), Path("data/weights") / name
+    inputs = [file_hash(path) for path in (prepared / "images.npy", prepared / "index.csv")]
+    features = None
+    if variant.train.cache_features:
+        about = description(variant.model, inputs[0], file_hash(weights / "backbone.safetensors"))
+        features = FeatureCache.load(Path("data/features") / name, about)
+    pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES), features)
     code = LinearCode.load(Path("data/linear") / f"{variant.model.latent_layout}.safetensors")
     code = code.truncated(variant.model.latent_dim)
     energies = spectrum(code)
     backbone = None
     if variant.model.backbone != NO_BACKBONE:
-        backbone = load_trunk(Path("data/weights") / name / "backbone.safetensors")
+        backbone = load_trunk(weights / "backbone.safetensors")
     model = new_model(
         variant.model,
         data.image_size,
@@ -72,6 +80,8 @@ def main() -> None:
     trunk = perceptual_trunk(variant.loss)
     lpips_net = load_lpips(trunk, Path("data/weights/perceptual") / TRUNK_FILE[trunk]) if trunk else None
     loss = Loss(variant.loss, lpips_net)
+    aligned = load_trunk(weights / "align.safetensors") if variant.teach.align_weight else None
+    teaching = Teaching(variant.teach, model, aligned)
 
     plots = Path("plots/train") / name
     shown = pictures.batch(data.rows("val", GRID_PICTURES), device)
@@ -97,7 +107,6 @@ def main() -> None:
                 )
                 write_jpeg(sheet, plots / f"milestone_epoch_{milestone:g}.jpg")
 
-    inputs = [file_hash(path) for path in (Path("data/prepared/images.npy"), Path("data/prepared/index.csv"))]
     key = run_key(variant.model_dump(), inputs, torch.get_num_threads(), str(device))
     checkpoints = Path(".checkpoints") / f"{name}-{key}"
 
@@ -109,7 +118,7 @@ def main() -> None:
 
     kl_start = target_start(variant.loss, energies, variant.model.latent_dim)
     try:
-        result = train(model, loss, pictures, variant.train, checkpoints, watch, progress, kl_start)
+        result = train(model, loss, pictures, variant.train, checkpoints, watch, progress, kl_start, teaching)
     except Diverged as error:
         epochs = variant.train.images_seen / len(pictures.train)
         raise UserError(_keep_last_good(error, model, checkpoints, variant, epochs)) from None

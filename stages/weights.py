@@ -1,6 +1,6 @@
 """python stages/weights.py perceptual
 
-Obtain the pretrained weights of the perceptual metrics, or of one variant's encoder (v0, v1, current).
+Obtain the pretrained weights of the perceptual metrics, or those one variant needs (v0, v1, current).
 """
 
 import sys
@@ -19,8 +19,12 @@ def main() -> None:
     if name == "perceptual":
         wanted = {f"{trunk}.safetensors": trunk for trunk in IMAGENET_TRUNKS}
     else:
-        backbone = config.variant(name).model.backbone
-        wanted = {} if backbone == NO_BACKBONE else {"backbone.safetensors": backbone}
+        variant = config.variant(name)
+        wanted = {}
+        if variant.model.backbone != NO_BACKBONE:
+            wanted["backbone.safetensors"] = variant.model.backbone
+        if variant.teach.align_weight:
+            wanted["align.safetensors"] = variant.teach.align_backbone
     write_manifest(out, {file: (trunk, obtain(trunk, config.weights, out / file)) for file, trunk in wanted.items()})
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from ear_teacher.augmentation import _blur, augment, degrade, move
+from ear_teacher.augmentation import _blur, augment, degrade, flips, move
 from ear_teacher.config import TrainConfig
 
 
@@ -19,6 +19,7 @@ def test_flips_reach_input_and_target_alike() -> None:
     mirrored = torch.tensor([torch.equal(a, b.flip(-1)) for a, b in zip(target, images, strict=True)])
     kept = torch.tensor([torch.equal(a, b) for a, b in zip(target, images, strict=True)])
     assert (mirrored ^ kept).all()
+    assert torch.equal(flips(64, TrainConfig(flip=True), generator()), mirrored)
     assert 16 < mirrored.sum() < 48
 
 

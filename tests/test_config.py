@@ -1,5 +1,6 @@
 """params.yaml: what is accepted, what is refused, and with which sentence."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,26 @@ def test_a_change_of_the_current_model_leaves_the_baselines_alone() -> None:
 def test_a_config_cannot_be_changed_after_it_was_checked() -> None:
     with pytest.raises(ValueError, match="frozen"):
         ModelConfig().latent_dim = 7  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"model": {"backbone": "none"}}, "model.backbone is none: name a backbone"),
+        ({"model": {"trainable_blocks": 4}}, "model.trainable_blocks = 4 lets the backbone learn: set it to 0"),
+        ({"train": {"augment": "clean_target"}}, "train.augment = clean_target makes another input at every step"),
+        ({"train": {"affine": 0.05}}, "train.affine = 0.05 makes another input at every step: set it to 0"),
+        ({"teach": {"mask_share": 0.3}}, "teach.mask_share = 0.3 makes another input"),
+        ({"teach": {"agree_weight": 0.1}}, "teach.agree_weight = 0.1 makes another input"),
+    ],
+)
+def test_a_cache_of_features_that_would_be_wrong_is_refused_with_the_key_and_the_way_out(change, says: str) -> None:
+    params = shipped()
+    params["model"] |= {"backbone": "tf_efficientnet_lite0", "trainable_blocks": 0}
+    params["train"] |= {"cache_features": True}
+    assert parse_config(params).train.cache_features
+    for section, values in change.items():
+        params[section] |= values
+    with pytest.raises(UserError, match=re.escape(says)) as error:
+        parse_config(params)
+    assert str(error.value).endswith("or train.cache_features to false.")

@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
@@ -92,3 +93,30 @@ def test_the_planted_faults_are_counted_by_the_rank_of_the_truth() -> None:
     text = page_of("diagnosis").counts(rows)
     assert "first in 2 of 4 (50 %), among the first two in 3" in text
     assert "1 of 2 healthy models are called sick" in text
+
+
+def test_the_teaching_study_regresses_as_scikit_learn_does_and_chooses_the_weight_by_leaving_one_out() -> None:
+    run = module_of("teach", "run")
+    rng = np.random.default_rng(0)
+    given, asked = rng.standard_normal((30, 60)), rng.standard_normal((5, 60))
+    wanted = given @ rng.standard_normal((60, 4)) + 3 * rng.standard_normal((30, 4)) + 7
+    centred = given - given.mean(0)
+    scale = (centred**2).sum() / len(given)
+
+    def left_out(weight: float) -> float:
+        errors = [
+            Ridge(weight * scale).fit(np.delete(given, i, 0), np.delete(wanted, i, 0)).predict(given[[i]]) - wanted[i]
+            for i in range(len(given))
+        ]
+        return float(np.mean(np.square(errors)))
+
+    weight = min(run.RIDGES, key=left_out)
+    reference = Ridge(weight * scale).fit(given, wanted).predict(asked)
+    np.testing.assert_allclose(run.ridge(given, wanted, asked), reference, rtol=1e-6)
+
+
+def test_the_teaching_study_finds_a_person_by_the_nearest_other_picture() -> None:
+    rank_1 = module_of("teach", "run").rank_1
+    features = np.array([[1, 0.1], [2, 0.1], [-1, 0.2], [-3, 0.1], [0, 1]])
+    assert rank_1(features, np.array(list("aabbc"))) == pytest.approx(4 / 5)
+    assert rank_1(features, np.array(list("ababc"))) == 0

@@ -27,7 +27,7 @@ def augment(images: Tensor, config: TrainConfig, generator: torch.Generator) -> 
         input and target, (N, 3, S, S) in [0, 1] each; the same tensor where nothing is degraded.
     """
     if config.flip:
-        mirrored = torch.rand(len(images), generator=generator) < 0.5
+        mirrored = flips(len(images), config, generator)
         images = torch.where(mirrored.view(-1, 1, 1, 1).to(images.device), images.flip(-1), images)
     if config.affine:
         images = move(images, config.affine, generator)
@@ -35,6 +35,11 @@ def augment(images: Tensor, config: TrainConfig, generator: torch.Generator) -> 
         return images, images
     degraded = degrade(images, generator)
     return degraded, images if config.augment == "clean_target" else degraded
+
+
+def flips(count: int, config: TrainConfig, generator: torch.Generator) -> Tensor:
+    """(count,) which pictures `augment` mirrors: the first thing it draws."""
+    return torch.rand(count, generator=generator) < 0.5 if config.flip else torch.zeros(count, dtype=torch.bool)
 
 
 def move(images: Tensor, extent: float, generator: torch.Generator) -> Tensor:

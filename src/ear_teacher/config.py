@@ -331,6 +331,8 @@ class TrainConfig(Section):
     and its target, each drawn anew for each; 0 = off."""
     augment: Literal["none", "clean_target", "degraded_target"] = "none"
     """Blur, noise and occlusion of the input, with the clean or (as in v0) the degraded picture as target."""
+    cache_features: bool = False
+    """Compute what a frozen backbone says of each picture once (stage `features`), not at every step."""
     validate_every: Count = 40
     """Optimiser steps between two validations; each is a row of the history and a checkpoint."""
     milestones: tuple[Annotated[float, _numeric], ...] = (1.0, 2.0, 4.0)
@@ -357,6 +359,20 @@ class TrainConfig(Section):
     def images_seen(self) -> int:
         """Training images over the whole run, repeats counted."""
         return self.steps * self.batch_size * self.accumulation
+
+
+class TeachConfig(Section):
+    """What the encoder is asked beyond the loss, so that its features teach; see `training.teach`. 0 = off."""
+
+    align_weight: Weight = 0.0
+    """Of the VF-loss (Yao et al. 2025, arXiv 2501.01423): the encoder's deepest map, linearly projected, should look
+    like the features of a frozen pretrained backbone."""
+    align_backbone: str = "tf_efficientnet_lite0"
+    """Name of a timm model; its deepest map of stride 16 or less."""
+    mask_share: Annotated[float, _numeric, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0
+    """Share of the input's 16 px patches that are blanked; the target is the whole picture."""
+    agree_weight: Weight = 0.0
+    """Of 1 - correlation between the maps of two views of a picture, the second recoloured and degraded."""
 
 
 class ForecastConfig(Section):
@@ -480,12 +496,28 @@ class ReportConfig(Section):
 
 
 class Variant(Section):
-    """One model to train: the three sections that make it."""
+    """One model to train: the sections that make it. `teach` is the current model's alone."""
 
     name: str
     model: ModelConfig
     loss: LossConfig
     train: TrainConfig
+    teach: TeachConfig = TeachConfig()
+
+    @property
+    def why_not_cached(self) -> str | None:
+        """Why the backbone's features cannot be computed once for the whole run: key and way out; None: they can."""
+        if self.model.backbone == NO_BACKBONE:
+            return "model.backbone is none: name a backbone"
+        if self.model.trainable_blocks:
+            return f"model.trainable_blocks = {self.model.trainable_blocks} lets the backbone learn: set it to 0"
+        if self.train.augment != "none":
+            return f"train.augment = {self.train.augment} makes another input at every step: set it to none"
+        changes = {"train.affine": self.train.affine, "teach.mask_share": self.teach.mask_share}
+        for key, value in (changes | {"teach.agree_weight": self.teach.agree_weight}).items():
+            if value:
+                return f"{key} = {value:g} makes another input at every step: set it to 0"
+        return None
 
 
 class Config(Section):
@@ -498,6 +530,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    teach: TeachConfig = TeachConfig()
     watch: WatchConfig = WatchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     diagnose: DiagnoseConfig = DiagnoseConfig()
@@ -523,6 +556,11 @@ class Config(Section):
                     f"train.stop.require of {name} names perceptual, the VGG-L1, which this loss does not measure: set "
                     "loss.perceptual to vgg_l1 with a weight above 0, or leave it out"
                 )
+            if variant.train.cache_features and (reason := variant.why_not_cached):
+                raise ValueError(
+                    f"train.cache_features of {name} needs a backbone that says the same of a picture at every step, "
+                    f"and {reason}, or train.cache_features to false"
+                )
         return self
 
     def variant(self, name: str) -> Variant:
@@ -532,7 +570,7 @@ class Config(Section):
             UserError: for any other name.
         """
         if name == "current":
-            return Variant(name=name, model=self.model, loss=self.loss, train=self.train)
+            return Variant(name=name, model=self.model, loss=self.loss, train=self.train, teach=self.teach)
         if name == "v0":
             return self.v0
         if name == "v1":

@@ -37,9 +37,10 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, image_size: int, trainable_blocks: int, layers: int = 1) -> None:
         super().__init__()
+        self.name = name
         # timm's models share an interface that no class of theirs declares.
         network: Any = create_network(name)
-        self.network: nn.Module = network
+        self.network: nn.Module = network.eval()
         levels = network.feature_info
         strides = [level["reduction"] for level in levels]
         usable = sum(stride <= max(MAX_STRIDE, min(strides)) for stride in strides)
@@ -75,6 +76,17 @@ class Backbone(nn.Module):
             images, indices=self.levels, intermediates_only=True, output_fmt="NCHW"
         )
         return maps
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take pretrained weights; a classifier in `tensors` is left out.
+
+        Raises:
+            UserError: the weights are those of another network.
+        """
+        own = self.network.state_dict()
+        if set(own) - set(tensors) or any(own[name].shape != tensors[name].shape for name in own):
+            raise UserError(f"The weights are not those of {self.name}; run `dvc repro weights` again.")
+        self.network.load_state_dict({name: tensors[name] for name in own})
 
     def train(self, mode: bool = True) -> Backbone:
         """Keep the network's own normalisation statistics and dropout off, also while the rest trains."""

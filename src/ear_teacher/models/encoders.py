@@ -1,7 +1,8 @@
 """Encoders: pictures to the mean and log-variance of the posterior, stacked as 2k channels.
 
 `BackboneEncoder` is the one of v0 and v1. `ResidualEncoder` adds a conv branch to a linear code; with a backbone
-beside the branch it is the hybrid of semantic features and a path for detail.
+beside the branch it is the hybrid of semantic features and a path for detail. Both take the backbone's part of the
+work ready made (`known`, from `backbone_maps`): what a frozen backbone says of a picture need not be computed twice.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class BackboneEncoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.grid = grid
-        width = BACKBONE_WIDTH
+        self.depth = width = BACKBONE_WIDTH
         first = nn.Conv2d(backbone.channels[-1], width, 3, padding=1)
         self.head = nn.Sequential(first, ResBlock(width), SpatialAttention())
         if grid == 1:
@@ -45,9 +46,21 @@ class BackboneEncoder(nn.Module):
         else:
             self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(grid), nn.Conv2d(width, 2 * channels, 1))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(N, 3, S, S) in [0, 1] -> mean and logvar, (N, k, g, g) each."""
-        mean, logvar = self.squeeze(self.head(self.backbone(images)[-1])).chunk(2, 1)
+        return self.code(images, self.deepest(images, known))
+
+    def backbone_maps(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) in [0, 1] -> the backbone's deepest map, (N, c, h, w)."""
+        return self.backbone(images)[-1]
+
+    def deepest(self, images: Tensor, known: Tensor | None = None) -> Tensor:
+        """(N, 3, S, S) in [0, 1] -> the deepest map before the code, (N, 256, h, w)."""
+        return self.head(self.backbone_maps(images) if known is None else known)
+
+    def code(self, images: Tensor, deepest: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logvar, (N, k, g, g) each, from the deepest map."""
+        mean, logvar = self.squeeze(deepest).chunk(2, 1)
         return mean, logvar
 
 
@@ -74,16 +87,28 @@ class ResidualEncoder(nn.Module):
             joined = now + sum(backbone.channels)
             self.join = nn.Sequential(nn.Conv2d(joined, now, 1), ResBlock(now), norm_act(now))
         self.out = zero_init(nn.Conv2d(now, 2 * channels, 1))
+        self.depth = now
         self.grid = grid
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(N, 3, S, S) in [0, 1] -> mean and logvar, (N, k, g, g) each."""
-        signal = images * 2 - 1
-        features = F.adaptive_avg_pool2d(self.branch(signal), self.grid)
+        return self.code(images, self.deepest(images, known))
+
+    def backbone_maps(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) in [0, 1] -> the backbone's maps pooled to the grid, (N, c, g, g)."""
+        assert self.backbone is not None
+        return torch.cat([F.adaptive_avg_pool2d(layer, self.grid) for layer in self.backbone(images)], 1)
+
+    def deepest(self, images: Tensor, known: Tensor | None = None) -> Tensor:
+        """(N, 3, S, S) in [0, 1] -> the deepest map before the code, (N, c, g, g)."""
+        features = F.adaptive_avg_pool2d(self.branch(images * 2 - 1), self.grid)
         if self.backbone is not None:
-            pooled = [F.adaptive_avg_pool2d(layer, self.grid) for layer in self.backbone(images)]
-            features = self.join(torch.cat([features, *pooled], 1))
-        mean, logvar = self.out(features).chunk(2, 1)
+            features = self.join(torch.cat([features, self.backbone_maps(images) if known is None else known], 1))
+        return features
+
+    def code(self, images: Tensor, deepest: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logvar, (N, k, g, g) each, from the pictures and the deepest map."""
+        mean, logvar = self.out(deepest).chunk(2, 1)
         with torch.autocast(images.device.type, enabled=False):  # coordinates are finer than 8 bits of mantissa
-            linear = self.linear(signal)
+            linear = self.linear(images * 2 - 1)
         return linear + mean, logvar

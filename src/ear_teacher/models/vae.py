@@ -58,9 +58,19 @@ class EarVAE(nn.Module):
         decoder = TransposedDecoder if config.decoder == "transposed" else ResidualDecoder
         self.decoder = decoder(image_size, *shape, config.width)
 
-    def encode(self, images: Tensor) -> DiagonalGaussian:
-        """(N, 3, S, S) in [0, 1] -> the posterior over (N, k, g, g) codes."""
-        return DiagonalGaussian(*self.encoder(images))
+    def encode(self, images: Tensor, known: Tensor | None = None) -> DiagonalGaussian:
+        """(N, 3, S, S) in [0, 1] -> the posterior over (N, k, g, g) codes. For `known` see `encode_and_map`."""
+        return DiagonalGaussian(*(self.encoder(images) if known is None else self.encoder(images, known)))
+
+    def encode_and_map(self, images: Tensor, known: Tensor | None = None) -> tuple[DiagonalGaussian, Tensor]:
+        """The posterior, and the encoder's deepest map (N, c, h, w) before the code.
+
+        Args:
+            images: (N, 3, S, S) in [0, 1].
+            known: what `encoder.backbone_maps` gives for them, where it was computed before.
+        """
+        deepest = self.encoder.deepest(images, known)
+        return DiagonalGaussian(*self.encoder.code(images, deepest)), deepest
 
     def decode(self, codes: Tensor) -> Tensor:
         """(N, k, g, g) -> (N, 3, S, S), meant for [0, 1] but not clamped: losses need the overshoot."""
@@ -139,11 +149,7 @@ class EarVAE(nn.Module):
             UserError: the weights are those of another network.
         """
         assert self.encoder.backbone is not None
-        network = self.encoder.backbone.network
-        own = network.state_dict()
-        if set(own) - set(tensors) or any(own[name].shape != tensors[name].shape for name in own):
-            raise UserError(f"The weights are not those of {self.config.backbone}; run `dvc repro weights` again.")
-        network.load_state_dict({name: tensors[name] for name in own})
+        self.encoder.backbone.load(tensors)
 
     def save(self, folder: Path) -> None:
         """Write `model.safetensors` and `config.json`, from which `load` rebuilds the model."""

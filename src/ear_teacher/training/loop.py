@@ -17,11 +17,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from pytorch_msssim import ssim
 from torch import Tensor, nn
 
-from ear_teacher.augmentation import augment
-from ear_teacher.config import TrainConfig
+from ear_teacher.augmentation import augment, flips
+from ear_teacher.config import TeachConfig, TrainConfig
 from ear_teacher.losses import Loss
 from ear_teacher.models import EarVAE
 from ear_teacher.training.checkpoints import load_checkpoint, save_checkpoint
@@ -29,30 +28,13 @@ from ear_teacher.training.controller import KLControl
 from ear_teacher.training.guard import Diverged, Guard
 from ear_teacher.training.history import Row
 from ear_teacher.training.optimizers import optimizers
+from ear_teacher.training.pictures import Pictures, seed_of
 from ear_teacher.training.recovery import Recovery, lr_scale, read_recoveries, recover
 from ear_teacher.training.stopping import stop_reason
+from ear_teacher.training.teach import Teaching
+from ear_teacher.training.validation import terms, validate
 
 Progress = Callable[[range, int], Iterable[int]]
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """What a run sees.
-
-    Attributes:
-        images: uint8 (N, S, S, 3), may be memory-mapped.
-        train: rows to train on.
-        val: rows to validate on.
-    """
-
-    images: np.ndarray
-    train: np.ndarray
-    val: np.ndarray
-
-    def batch(self, rows: np.ndarray, device: torch.device) -> Tensor:
-        """Rows as (n, 3, S, S) float32 in [0, 1]; converted on the device."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device)
-        return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
 class Watcher(Protocol):
@@ -90,6 +72,7 @@ def train(
     watch: Watcher = lambda rows, model: None,
     progress: Progress = lambda steps, total: steps,
     kl_start: float | None = None,
+    teaching: Teaching | None = None,
 ) -> Result:
     """Train a model, validating at step 0, every `validate_every` steps and at the end.
 
@@ -105,14 +88,16 @@ def train(
         watch: called after each validation.
         progress: wraps the steps, for a progress bar.
         kl_start: weight of the KL to start from where `loss` holds a target (`controller.target_start`).
+        teaching: what is asked of the encoder beside `loss`; None: nothing. Changed in place.
 
     Raises:
         Diverged: the loss or a gradient became NaN or infinite, or the loss left its level (`training.guard`), and the
             run is not to recover or could not; the message names what was seen and the step.
     """
+    teaching = teaching or Teaching(TeachConfig())
     while True:
         try:
-            return _attempt(model, loss, pictures, config, checkpoints, watch, progress, kl_start)
+            return _attempt(model, loss, teaching, pictures, config, checkpoints, watch, progress, kl_start)
         except Diverged as error:
             recover(error, checkpoints, config)
 
@@ -120,6 +105,7 @@ def train(
 def _attempt(
     model: EarVAE,
     loss: Loss,
+    teaching: Teaching,
     pictures: Pictures,
     config: TrainConfig,
     checkpoints: Path,
@@ -129,8 +115,8 @@ def _attempt(
 ) -> Result:
     """Train from the newest checkpoint, or from the start, to the end or to a divergence."""
     device = next(model.parameters()).device
-    loss = loss.to(device)
-    movers = optimizers(model, config)
+    loss, teaching = loss.to(device), teaching.to(device)
+    movers = optimizers(model, config, teaching.learned())
     parameters = [p for mover in movers for group in mover.param_groups for p in group["params"]]
     kept = copy.deepcopy(model) if config.ema else model  # what is validated and kept
     rows: list[Row] = []
@@ -147,7 +133,7 @@ def _attempt(
         return Diverged(what, step, good)
 
     def save(step: int) -> None:
-        parts: dict[str, Any] = {"model": model, "kept": kept, "control": control, "guard": guard}
+        parts: dict[str, Any] = {"model": model, "kept": kept, "control": control, "guard": guard, "teaching": teaching}
         state = {name: part.state_dict() for name, part in parts.items()}
         state |= {"optimizers": [mover.state_dict() for mover in movers]}
         save_checkpoint(checkpoints, step, state | {"rows": rows, "kl_rows": kl_rows, "best": best, "step": step})
@@ -160,11 +146,12 @@ def _attempt(
             mover.load_state_dict(saved)
         control.load_state_dict(state["control"])
         guard.load_state_dict(state["guard"])
+        teaching.load_state_dict(state["teaching"])
         rows, kl_rows, best, start = state["rows"], state["kl_rows"], state["best"], state["step"]
         good = start
     else:
         _weigh_kl(loss, control.final)
-        measured, kl_per_dim = _validate(kept, loss, pictures, config)
+        measured, kl_per_dim = validate(kept, loss, teaching, pictures, config)
         rows.append(_row(0, config, len(pictures.train)) | {"kl_weight": control.final} | measured)
         kl_rows.append(kl_per_dim)
         best = _better(best, rows[-1], config, kept, control.seeks)
@@ -182,18 +169,24 @@ def _attempt(
         kls, log_errors, seen = [], [], {"loss": 0.0, "kl": 0.0}
         model.train()
         model.zero_grad(set_to_none=True)
+        teaching.zero_grad(set_to_none=True)
         for part in range(config.accumulation):
-            generator = torch.Generator().manual_seed(_seed(config.seed, step, part))
-            images = pictures.batch(_rows_of(pictures.train, step, part, config), device)
-            given, target = augment(images, config, generator)
+            seed = seed_of(config.seed, step, part)
+            generator = torch.Generator().manual_seed(seed)
+            picked = _rows_of(pictures.train, step, part, config)
+            given, target = augment(pictures.batch(picked, device), config, generator)
+            given = teaching.blank(given, generator)
+            mirrored = flips(len(picked), config, torch.Generator().manual_seed(seed))  # as augment drew it
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                posterior = model.encode(given)
+                posterior, deepest = teaching.encode(model, given, pictures.known(picked, device, mirrored))
                 noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
                 recon = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise).float()
+                extra, taught = teaching(model, deepest, target, generator)
             kl = posterior.kl()
             total, raw = loss(recon, target, kl)
+            total = total + extra
             (total / config.accumulation).backward()
-            for name, value in {"loss": total, **raw}.items():
+            for name, value in {"loss": total, **raw, **taught}.items():
                 number = float(value.detach())
                 if not math.isfinite(number):
                     raise diverged(f"the {name} term is {number}", step + 1)
@@ -224,9 +217,9 @@ def _attempt(
             sums = {}
             trained = {"train/loss": means["loss"], "train/grad_norm": means["grad_norm"]}
             trained |= {"train/kl": means["kl_nats"], "train/psnr_sampled": means["psnr"]}
-            trained |= _terms("train", means, loss)
+            trained |= terms("train", means, loss.weights | teaching.weights)
             _weigh_kl(loss, control.final)
-            measured, kl_per_dim = _validate(kept, loss, pictures, config)
+            measured, kl_per_dim = validate(kept, loss, teaching, pictures, config)
             if not math.isfinite(measured["val/loss"]):
                 raise diverged(f"the validation loss is {measured['val/loss']}", done)
             now = _row(done, config, len(pictures.train)) | {"kl_weight": control.final}
@@ -256,11 +249,6 @@ def schedule(step: int, config: TrainConfig) -> float:
     return config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
-def _seed(*numbers: int) -> int:
-    """One well-mixed seed from several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def _rows_of(rows: np.ndarray, step: int, part: int, config: TrainConfig) -> np.ndarray:
     """Rows of a batch: positions in an endless concatenation of one permutation an epoch."""
     first = (step * config.accumulation + part) * config.batch_size
@@ -278,40 +266,6 @@ def _row(step: int, config: TrainConfig, train_size: int) -> Row:
     images = step * config.batch_size * config.accumulation
     rate = config.lr * schedule(min(step, config.steps - 1), config)
     return {"step": step, "epoch": images / train_size, "images": images, "lr": rate}
-
-
-@torch.no_grad()
-def _validate(model: EarVAE, loss: Loss, pictures: Pictures, config: TrainConfig) -> tuple[Row, list[float]]:
-    """Every loss term through a sample, PSNR and SSIM through the mean, and the KL of each latent dimension."""
-    model.eval()
-    device = next(model.parameters()).device
-    sums: dict[str, float] = {}
-    kl_per_dim = torch.zeros(model.config.latent_dim, dtype=torch.float64)
-    for start in range(0, len(pictures.val), config.batch_size):
-        rows = pictures.val[start : start + config.batch_size]
-        images = pictures.batch(rows, device)
-        posterior = model.encode(images)
-        generator = torch.Generator().manual_seed(_seed(config.seed, start, 2**31))
-        noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
-        sampled = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise)
-        total, raw = loss(sampled, images, posterior.kl())
-        recon = model.decode(posterior.mode).clamp(0, 1)
-        psnr = -10 * torch.log10(((recon - images) ** 2).flatten(1).mean(1).clamp(min=1e-10))
-        values = {"loss": total, **raw, "psnr": psnr.mean(), "kl_nats": posterior.kl().sum(1).mean()}
-        values["ssim_index"] = ssim(recon, images, data_range=1.0)
-        kl_per_dim += posterior.kl().double().sum(0).cpu()
-        for name, value in values.items():
-            sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
-    means = {name: value / len(pictures.val) for name, value in sums.items()}
-    quality = {"val/psnr": means["psnr"], "val/ssim": means["ssim_index"], "val/kl": means["kl_nats"]}
-    row = {"val/loss": means["loss"]} | quality | _terms("val", means, loss)
-    return row, (kl_per_dim / len(pictures.val)).tolist()
-
-
-def _terms(split: str, means: dict[str, float], loss: Loss) -> Row:
-    """The loss terms of a row, raw and weighted."""
-    raw = {f"{split}/raw/{name}": means[name] for name in loss.weights}
-    return raw | {f"{split}/weighted/{name}": weight * means[name] for name, weight in loss.weights.items()}
 
 
 def _weigh_kl(loss: Loss, weight: float) -> None:

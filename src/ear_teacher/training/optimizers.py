@@ -6,6 +6,8 @@ has, so one learning rate serves both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -71,8 +73,10 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return product @ x
 
 
-def optimizers(model: EarVAE, config: TrainConfig) -> list[Optimizer]:
+def optimizers(model: EarVAE, config: TrainConfig, beside: Sequence[nn.Parameter] = ()) -> list[Optimizer]:
     """What `config.optimizer` names, with learning rates of their own for the linear maps and the backbone.
+
+    What learns `beside` the model goes to AdamW.
 
     Each parameter group holds `scale`, its share of `config.lr`; groups of share 0 are left out.
     """
@@ -85,7 +89,7 @@ def optimizers(model: EarVAE, config: TrainConfig) -> list[Optimizer]:
     if config.optimizer == "muon":
         kernels = [p for p in model.hidden_kernels() if p.requires_grad and id(p) not in taken]
         taken |= {id(p) for p in kernels}
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken] + list(beside)
     groups = [{"params": p, "scale": scale} for p, scale in [(rest, 1.0), *special] if p and scale > 0]
     decay = config.weight_decay
     found: list[Optimizer] = [AdamW(groups, lr=config.lr, betas=(0.9, config.beta2), weight_decay=decay, fused=True)]

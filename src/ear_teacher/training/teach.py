@@ -1,0 +1,147 @@
+"""What the encoder is asked beyond the loss, so that its features teach: section `teach` of the params.
+
+    teaching = Teaching(config.teach, model, backbone)
+    given = teaching.blank(given, generator)                          # masked input, the target stays whole
+    posterior, deepest = teaching.encode(model, given, None)
+    extra, raw = teaching(model, deepest, target, generator)          # extra == sum(teaching.weights[k] * raw[k])
+
+With every weight 0 nothing is computed, drawn or learned.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ear_teacher.augmentation import degrade
+from ear_teacher.config import TeachConfig, UserError
+from ear_teacher.models import EarVAE
+from ear_teacher.models.backbone import Backbone
+from ear_teacher.models.posterior import DiagonalGaussian
+
+PATCH = 16  # pixels, side of what the mask blanks
+COSINE_MARGIN = 0.5  # of Yao et al.'s published configuration, as is the next
+DISTANCE_MARGIN = 0.25
+PHOTOMETRIC = 0.2  # largest change of brightness and contrast, and of a channel's gain by half of it
+
+
+class Teaching(nn.Module):
+    """The terms whose weight is above 0, and the networks they need.
+
+    Args:
+        config: the teach section.
+        model: whose encoder is taught.
+        backbone: pretrained tensors of `config.align_backbone`; not needed where `align_weight` is 0.
+
+    Raises:
+        UserError: the backbone's weights are missing or those of another network.
+    """
+
+    def __init__(
+        self, config: TeachConfig, model: EarVAE | None = None, backbone: dict[str, Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        pairs = {"align": config.align_weight, "agree": config.agree_weight}
+        self.weights = {name: weight for name, weight in pairs.items() if weight > 0}
+        """Weight of every term that is computed."""
+        if config.align_weight > 0:
+            if backbone is None or model is None:
+                raise UserError(
+                    "teach.align_weight needs the pretrained weights of teach.align_backbone: run `dvc repro weights`, "
+                    "or set it to 0."
+                )
+            self.backbone = Backbone(config.align_backbone, model.image_size, trainable_blocks=0)
+            self.backbone.load(backbone)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self.project = nn.Conv2d(model.encoder.depth, self.backbone.channels[-1], 1, bias=False)
+
+    def learned(self) -> list[nn.Parameter]:
+        """What learns beside the model: the projection of its map onto the backbone's."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def blank(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Fill patches of 16 x 16 pixels with the picture's mean colour, each with the chance `mask_share`.
+
+        After masked image modelling (He et al. 2022, arXiv 2111.06377; Xie et al. 2022, arXiv 2111.09886); the target
+        is the whole picture, visible patches included.
+
+        Args:
+            images: (N, 3, S, S) in [0, 1]; not changed.
+            generator: on the CPU.
+        """
+        if not self.config.mask_share:
+            return images
+        cells = images.shape[-1] // PATCH
+        hidden = torch.rand(len(images), 1, cells, cells, generator=generator) < self.config.mask_share
+        hidden = hidden.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3).to(images.device)
+        return torch.where(hidden, images.mean((2, 3), keepdim=True), images)
+
+    def encode(self, model: EarVAE, images: Tensor, known: Tensor | None) -> tuple[DiagonalGaussian, Tensor | None]:
+        """`EarVAE.encode_and_map`; no map where no term needs it."""
+        return model.encode_and_map(images, known) if self.weights else (model.encode(images, known), None)
+
+    def forward(
+        self, model: EarVAE, deepest: Tensor | None, target: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The terms of a batch.
+
+        Args:
+            model: whose encoder saw the input.
+            deepest: (N, c, h, w) its deepest map, from `encode`.
+            target: (N, 3, S, S) in [0, 1], the clean pictures.
+            generator: on the CPU.
+
+        Returns:
+            The weighted sum (scalar, 0 where there are none) and the raw value of each term.
+        """
+        raw: dict[str, Tensor] = {}
+        if deepest is None:
+            return torch.zeros(()), raw
+        if "align" in self.weights:
+            with torch.no_grad():
+                wanted = F.adaptive_avg_pool2d(self.backbone(target)[-1], deepest.shape[-1])
+            raw["align"] = align_term(self.project(deepest).float(), wanted.float())
+        if "agree" in self.weights:
+            other = model.encoder.deepest(degrade(recoloured(target, generator), generator))
+            raw["agree"] = agree_term(deepest.float(), other.float())
+        return torch.stack([self.weights[name] * value for name, value in raw.items()]).sum(), raw
+
+
+def align_term(made: Tensor, wanted: Tensor) -> Tensor:
+    """VF-loss: marginal cosine similarity plus marginal distance matrix similarity (Yao et al. 2025, arXiv 2501.01423,
+    equations 4 and 5, margins 0.5 and 0.25).
+
+    Each place should look like the wanted one, up to an angle, and places should be as like each other as the wanted
+    ones are, up to a difference. Maps (N, c, h, w), the second without gradient; scalar in [0, 3].
+    """
+    made, wanted = (F.normalize(maps.flatten(2), dim=1) for maps in (made, wanted))
+    cosine = F.relu(1 - COSINE_MARGIN - (made * wanted).sum(1)).mean()
+    own, aim = (maps.transpose(1, 2) @ maps for maps in (made, wanted))
+    return cosine + F.relu((own - aim).abs() - DISTANCE_MARGIN).mean()
+
+
+def agree_term(one: Tensor, two: Tensor) -> Tensor:
+    """1 - correlation of each channel between two views, mean over channels: the diagonal of Barlow Twins (Zbontar et
+    al. 2021, arXiv 2103.03230).
+
+    It is the correlation of what tells pictures apart: each place is centred over the batch. A channel that is the same
+    in all pictures agrees with nothing. Maps (N, c, h, w) each; scalar in [0, 2].
+    """
+    centred = [maps - maps.mean(0, keepdim=True) for maps in (one, two)]
+    first, second = (F.normalize(maps.transpose(0, 1).flatten(1), dim=1) for maps in centred)
+    return 1 - (first * second).sum(1).mean()
+
+
+def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Other brightness, contrast and colour, uniform within `PHOTOMETRIC`; (N, 3, S, S) in [0, 1]."""
+
+    def around_1(channels: int, extent: float) -> Tensor:
+        drawn = torch.rand(len(images), channels, 1, 1, generator=generator) * 2 - 1
+        return (1 + extent * drawn).to(images.device)
+
+    mean = images.mean((1, 2, 3), keepdim=True)
+    brightness, contrast = (around_1(1, PHOTOMETRIC) for _ in range(2))
+    return (((images - mean) * contrast + mean * brightness) * around_1(3, PHOTOMETRIC / 2)).clamp(0, 1)
