@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint realism forecast five_fixes greyscale diagnosis sharp photos lock clean
+.PHONY: help run test lint experiments realism forecast five_fixes greyscale diagnosis sharp torture photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ run: $(READY) ## prepare, train v0, v1 and the current model, evaluate, render, 
 
 test: $(READY) ## run the tests
 	PYTHONPATH=src pytest
+
+experiments: $(READY) ## the leaderboard of all DVC experiments, as a table, a CSV and a page
+	ear-teacher experiments --out reports/experiments.csv --page reports/experiments.html
 
 lint: $(READY) ## ruff, mypy and the one-way imports
 	ruff check .
@@ -49,6 +52,9 @@ greyscale: $(READY) ## the same ears in colour and in grey: which are rebuilt wo
 diagnosis: $(READY) ## known faults planted in small models, and what the diagnosis says of them
 	dvc repro weights@perceptual weights@v0
 	cd studies && dvc repro diagnosis/dvc.yaml
+
+torture: $(READY) ## malformed and hostile inputs, each with its one right outcome
+	PYTHONPATH=src python -m tests.torture
 
 photos:
 	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: 'make $(firstword $(MAKECMDGOALS)) PHOTOS=<folder>'."; exit 1; }

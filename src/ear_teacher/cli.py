@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from ear_teacher.commands.teacher import add_commands
 from ear_teacher.config import VARIANTS, SyntheticConfig, UserError
 from ear_teacher.files import write_atomically
 from ear_teacher.report.commands import add_experiments, add_serve
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_forecast(commands)
     _add_diagnose(commands)
     _add_synthesize(commands)
+    add_commands(commands)
     add_experiments(commands)
     add_serve(commands)
     return parser

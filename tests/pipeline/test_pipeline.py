@@ -42,6 +42,9 @@ def test_every_variant_is_measured_beside_both_zero_lines(finished: Project) -> 
             assert len(list(csv.DictReader(file))) == metrics["pictures"]
         assert EarVAE.load(finished.folder / "models" / name).image_size == 64
         assert EarVAE.load(finished.folder / "models" / name / "last").image_size == 64
+        card = (finished.folder / "models" / name / "README.md").read_text()
+        assert f'EarTeacher.load("models/{name}")' in card
+        assert "**Forbidden uses**" in card
 
 
 def test_a_fresh_clone_shows_metrics_params_and_plots_without_a_remote(finished: Project, tmp_path: Path) -> None:

@@ -14,35 +14,98 @@ from tests.torture.cases import CANARY, Accepted, Case, Command, Refused
 PROJECT = Path(__file__).parents[2]
 NAN = float("nan")
 
-COUNTS = (
-    "data.image_size data.min_side data.max_pixels data.split.modulus data.synthetic.people "
-    "data.synthetic.images_per_person linear.max_floats forecast.pictures model.latent_dim model.width "
-    "model.backbone_layers train.steps train.batch_size train.accumulation train.validate_every "
-    "train.divergence.attempts evaluate.max_images evaluate.batch_size evaluate.bootstrap reconstruct.sample "
-    "reconstruct.zoom"
-).split()
-NATURALS = (
-    "data.near_duplicate_distance data.synthetic.seed model.trainable_blocks train.seed train.threads evaluate.seed "
-    "diagnose.seed reconstruct.extremes"
-).split()
-SHARES = (
-    "data.max_bad_fraction data.synthetic.grey_fraction data.synthetic.occluder_fraction train.linear_lr_scale "
-    "train.backbone_lr_scale train.warmup train.warmup_start train.final_lr"
-).split()
-WEIGHTS = (
-    "loss.recon_weight loss.perceptual_weight loss.ssim_weight loss.ms_ssim_weight loss.edge_weight "
-    "loss.frequency_weight loss.kl_free_bits loss.kl_warmup_epochs train.weight_decay"
-).split()
-CHOICES = (
-    "data.source data.npy_range data.crop data.normalization data.synthetic.appearance model.encoder model.decoder "
-    "model.latent_layout model.warm_start loss.recon loss.recon_channels loss.perceptual train.optimizer train.augment "
-    "train.select train.precision train.on_divergence watch.unit"
-).split()
-SWITCHES = "data.allow_outside_root weights.hub loss.focal loss.ignore_dark train.flip".split()
-SECTIONS = (
-    "data data.split data.synthetic weights linear forecast model loss train train.stop train.divergence watch "
-    "evaluate diagnose reconstruct"
-).split()
+COUNTS = [
+    "data.image_size",
+    "data.min_side",
+    "data.max_pixels",
+    "data.split.modulus",
+    "data.synthetic.people",
+    "data.synthetic.images_per_person",
+    "linear.max_floats",
+    "forecast.pictures",
+    "model.latent_dim",
+    "model.width",
+    "model.backbone_layers",
+    "train.steps",
+    "train.batch_size",
+    "train.accumulation",
+    "train.validate_every",
+    "train.divergence.attempts",
+    "evaluate.max_images",
+    "evaluate.batch_size",
+    "evaluate.bootstrap",
+    "reconstruct.sample",
+    "reconstruct.zoom",
+]
+NATURALS = [
+    "data.near_duplicate_distance",
+    "data.synthetic.seed",
+    "model.trainable_blocks",
+    "train.seed",
+    "train.threads",
+    "evaluate.seed",
+    "diagnose.seed",
+    "reconstruct.extremes",
+]
+SHARES = [
+    "data.max_bad_fraction",
+    "data.synthetic.grey_fraction",
+    "data.synthetic.occluder_fraction",
+    "train.linear_lr_scale",
+    "train.backbone_lr_scale",
+    "train.warmup",
+    "train.warmup_start",
+    "train.final_lr",
+]
+WEIGHTS = [
+    "loss.recon_weight",
+    "loss.perceptual_weight",
+    "loss.ssim_weight",
+    "loss.ms_ssim_weight",
+    "loss.edge_weight",
+    "loss.frequency_weight",
+    "loss.kl_free_bits",
+    "loss.kl_warmup_epochs",
+    "train.weight_decay",
+]
+CHOICES = [
+    "data.source",
+    "data.npy_range",
+    "data.crop",
+    "data.normalization",
+    "data.synthetic.appearance",
+    "model.encoder",
+    "model.decoder",
+    "model.latent_layout",
+    "model.warm_start",
+    "loss.recon",
+    "loss.recon_channels",
+    "loss.perceptual",
+    "train.optimizer",
+    "train.augment",
+    "train.select",
+    "train.precision",
+    "train.on_divergence",
+    "watch.unit",
+]
+SWITCHES = ["data.allow_outside_root", "weights.hub", "loss.focal", "loss.ignore_dark", "train.flip"]
+SECTIONS = [
+    "data",
+    "data.split",
+    "data.synthetic",
+    "weights",
+    "linear",
+    "forecast",
+    "model",
+    "loss",
+    "train",
+    "train.stop",
+    "train.divergence",
+    "watch",
+    "evaluate",
+    "diagnose",
+    "reconstruct",
+]
 
 WRONG: list[tuple[list[str], list[Any]]] = [
     (COUNTS, [-1, 0, 1.5, "abc", "", [1], {"a": 1}, None, True, NAN, float("inf"), 10**30]),

@@ -70,7 +70,9 @@ def cases() -> Iterator[Case]:
     yield from _welcome()
 
 
-def _case(name: str, put: Callable[[Path], None], outcome: Accepted | Quarantined | Refused, hostile: bool = False) -> Case:
+def _case(
+    name: str, put: Callable[[Path], None], outcome: Accepted | Quarantined | Refused, hostile: bool = False
+) -> Case:
     def write(folder: Path) -> None:
         project(folder)
         good_pictures(folder)
@@ -150,13 +152,17 @@ def _classics() -> Iterator[Case]:
     yield _bad("a gif of 0 x 0", "zero.gif", b"GIF89a" + bytes(7) + b";")
     yield _bad("a ppm of 0 x 0", "zero.ppm", b"P6\n0 0\n255\n")
     yield _bad("a ppm of negative size", "minus.ppm", b"P6\n-4 -4\n255\n")
-    yield _bad("a png of 8 x 8", "small.png", _encoded("PNG", Image.fromarray(PIXELS[:8, :8])), ("shorter side under 32",))
+    yield _bad(
+        "a png of 8 x 8", "small.png", _encoded("PNG", Image.fromarray(PIXELS[:8, :8])), ("shorter side under 32",)
+    )
     yield _bad("a png of 32 x 1", "thin.png", _encoded("PNG", Image.fromarray(PIXELS[:1])), ("shorter side under 32",))
     yield _bad("a png without data", "hollow.png", _png(32, 32, b""))
     yield _bad("a png with rows missing", "short.png", _png(32, 32, zlib.compress(bytes(20))))
     numbers = np.full((SIDE, SIDE), np.nan, np.float32)
     yield _bad("a tiff of NaN", "nan.tiff", _encoded("TIFF", Image.fromarray(numbers)), ("outside",))
-    yield _bad("a tiff of floats up to 9", "nine.tiff", _encoded("TIFF", Image.fromarray(numbers * 0 + 9)), ("outside",))
+    yield _bad(
+        "a tiff of floats up to 9", "nine.tiff", _encoded("TIFF", Image.fromarray(numbers * 0 + 9)), ("outside",)
+    )
 
     def link(target: str) -> Callable[[Path], None]:
         return lambda place: (place / "link.png").symlink_to(target)
@@ -166,8 +172,12 @@ def _classics() -> Iterator[Case]:
     yield _case("a link to nothing", link("nothing.png"), Quarantined("link.png", leaves))
     yield _case("a link to a device", link("/dev/zero"), Quarantined("link.png", leaves), hostile=True)
     yield _case("a link out of the folder", link("../../params.yaml"), Quarantined("link.png", leaves), hostile=True)
-    yield _case("a pipe", lambda place: os.mkfifo(place / "pipe.png"), Quarantined("pipe.png", ("regular",)), hostile=True)
-    yield _case("a linked folder", lambda place: (place / "sub").symlink_to(".."), Quarantined("sub", ("not followed",)))
+    yield _case(
+        "a pipe", lambda place: os.mkfifo(place / "pipe.png"), Quarantined("pipe.png", ("regular",)), hostile=True
+    )
+    yield _case(
+        "a linked folder", lambda place: (place / "sub").symlink_to(".."), Quarantined("sub", ("not followed",))
+    )
     if os.geteuid() != 0:  # root may read all
 
         def locked(place: Path) -> None:
@@ -215,9 +225,13 @@ def _hostile() -> Iterator[Case]:
     yield _bad("a png of 2^31 x 2^31", "huge.png", _png(2**31 - 1, 2**31 - 1, zlib.compress(b"")), many, hostile=True)
     bomb = zlib.compress(bytes(300_000_000), 9)
     text = _chunk(b"zTXt", b"Comment\x00\x00" + bomb)
-    yield _bad("300 MB of text in a png", "text.png", _png(32, 32, zlib.compress(bytes(32 * 5)), text), many, hostile=True)
+    yield _bad(
+        "300 MB of text in a png", "text.png", _png(32, 32, zlib.compress(bytes(32 * 5)), text), many, hostile=True
+    )
     profile = _chunk(b"iCCP", b"icc\x00\x00" + bomb)
-    yield _bad("300 MB of profile in a png", "icc.png", _png(32, 32, zlib.compress(bytes(160)), profile), many, hostile=True)
+    yield _bad(
+        "300 MB of profile in a png", "icc.png", _png(32, 32, zlib.compress(bytes(160)), profile), many, hostile=True
+    )
     yield _bad("300 MB behind 32 rows", "rows.png", _png(64, 64, bomb[:-4] + bytes(4)), many, hostile=True)
     whole = bytearray(_encodings()["png"])
     whole[33:37] = b"\x7f\xff\xff\xff"  # the length of the second chunk
@@ -258,7 +272,11 @@ def _welcome() -> Iterator[Case]:
     yield _good("a 1-bit png", "good.png", _encoded("PNG", Image.fromarray(black).convert("1", dither=0)), ink, 0)
     odd = PIXELS[:, :, 0]
     for depth, mode in ((1, "1"), (8, "L"), (8, "RGB")):
-        woven = _encoded("PNG", colour.convert(mode)) if mode == "RGB" else _encoded("PNG", Image.fromarray(odd).convert(mode))
+        woven = (
+            _encoded("PNG", colour.convert(mode))
+            if mode == "RGB"
+            else _encoded("PNG", Image.fromarray(odd).convert(mode))
+        )
         shown = np.asarray(Image.open(io.BytesIO(woven)).convert("RGB"))
         yield _good(f"a png of mode {mode}, {depth} bit", "good.png", woven, shown, 0)
     yield _good("an interlaced png", "woven.png", _adam7(PIXELS), PIXELS, 0)
@@ -283,8 +301,11 @@ def _welcome() -> Iterator[Case]:
     exif[0x0112] = 99
     yield _good("an orientation of 99", "turned.png", _encoded("PNG", exif=exif), PIXELS, 0)
     yield _good("damaged EXIF", "exif.png", _encoded("PNG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff"), PIXELS, 0)
-    names = ["耳.png", "é\u0301.png", "👂.png", "an ear.png", "-rf.png", "a'b\"c.png", "%2e%2e.png", "$(touch x).png", "a;b.png",
-             "שלום.png", "ear.jpg.png", "x" * 200 + ".png", "a,b.png", "line\nend.png", "tab\t.png", "CON.png"]  # fmt: skip
+    names = [
+        "耳.png", "é\u0301.png", "👂.png", "an ear.png", "-rf.png", "a'b\"c.png", "%2e%2e.png",
+        "$(touch x).png", "a;b.png", "שלום.png", "ear.jpg.png", "x" * 200 + ".png", "a,b.png",
+        "line\nend.png", "tab\t.png", "CON.png",
+    ]  # fmt: skip
     for name in names:
         yield _good(f"a file named {name[:20]!r}", name, whole["png"], PIXELS, 0)
 

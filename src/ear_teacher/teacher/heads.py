@@ -1,7 +1,7 @@
 """Heads on the maps of an encoder: where the landmarks are, and where the ear is in a larger picture.
 
 head = LandmarkHead(channels_of(model), points=55)
-points = head(spatial(encode(model, images)))            # (N, 55, 2), x and y in [0, 1]
+points = head(maps_of(model, images))                    # (N, 55, 2), x and y in [0, 1]
 """
 
 from __future__ import annotations

@@ -39,21 +39,30 @@ def squares(pictures: Picture | Sequence[Picture], size: int, boxes: Sequence[Bo
     Raises:
         UserError: a picture or a box is of no use; the message names which.
     """
+    return squares_and_frames(pictures, size, boxes)[0]
+
+
+def squares_and_frames(
+    pictures: Picture | Sequence[Picture], size: int, boxes: Sequence[Box | None] | None = None
+) -> tuple[Tensor, Tensor]:
+    """`squares`, and (N, 4) what part of its picture each one shows: left, top, width, height in pixels."""
     listed = _listed(pictures)
     if not listed:
         raise UserError("There is no picture; give at least one.")
     if boxes is not None and len(boxes) != len(listed):
         raise UserError(f"{len(boxes)} boxes for {len(listed)} pictures; give one box (or None) for each.")
     pixels = np.empty((len(listed), size, size, 3), dtype=np.uint8)
+    frames = torch.zeros(len(listed), 4)
     for i, picture in enumerate(listed):
         name = str(picture) if isinstance(picture, str | Path) else f"picture {i}"
         try:
             image = _opened(picture, name)
             box = None if boxes is None or boxes[i] is None else _inside(boxes[i], image.size, name)
+            frames[i] = torch.tensor(box or (0, 0, *image.size))
             pixels[i] = to_square(image, size, box=box)
         except BadImage as error:
             raise UserError(f"{name}: {error.reason}; leave it out or give another.") from None
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255), frames
 
 
 def grey_pictures(images: Tensor) -> Tensor:

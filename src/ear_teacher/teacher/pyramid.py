@@ -32,7 +32,7 @@ class Features:
 
 
 def encode(model: EarVAE, images: Tensor) -> Features:
-    """Features of (N, 3, S, S) pictures in [0, 1] on the model's device; S may be any multiple of 32."""
+    """Features of (N, 3, S, S) pictures in [0, 1] on the model's device, of the size that the model takes."""
     seen: list[tuple[nn.Module, Any]] = []
     encoder = model.encoder
     backbone = encoder.backbone
@@ -53,6 +53,11 @@ def encode(model: EarVAE, images: Tensor) -> Features:
 def spatial(features: Features) -> dict[str, Tensor]:
     """What heads stand on: the maps, and the code as the map `mean`."""
     return features.maps | {"mean": features.mean}
+
+
+def maps_of(model: EarVAE, images: Tensor) -> dict[str, Tensor]:
+    """`spatial` of the features of `encode`."""
+    return spatial(encode(model, images))
 
 
 @torch.no_grad()

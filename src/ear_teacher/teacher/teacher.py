@@ -94,7 +94,7 @@ class EarTeacher:
         Raises:
             UserError: a picture or a box is of no use; the message names which.
         """
-        parts = [self._encode(part) for part in self._squares(pictures, boxes)[0].split(max(batch_size, 1))]
+        parts = [self._encode(part) for part in self.inputs(pictures, boxes).split(max(batch_size, 1))]
         return Features(
             torch.cat([part.mean for part in parts]),
             torch.cat([part.logvar for part in parts]),
@@ -118,15 +118,22 @@ class EarTeacher:
         back = self.normalization.invert(recon.float().cpu().permute(0, 2, 3, 1).double().numpy(), grey.numpy())
         return torch.from_numpy(back).permute(0, 3, 1, 2).clamp(0, 1).to(recon)
 
+    def inputs(self, pictures: Picture | Sequence[Picture], boxes: Sequence[Box | None] | None = None) -> Tensor:
+        """(N, 3, S, S) float32 in [0, 1] on the CPU: what the model is given. Arguments and errors of `features`."""
+        return self._squares(pictures, boxes)[0]
+
     def _squares(
         self, pictures: Picture | Sequence[Picture], boxes: Sequence[Box | None] | None
     ) -> tuple[Tensor, Tensor]:
         """Pictures as the model was trained on them, and which of them are greyscale."""
-        found = squares(pictures, self.image_size, boxes)
+        return self.normalized(squares(pictures, self.image_size, boxes))
+
+    def normalized(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, S, S) pictures as the model was trained on them, and which of them (N,) are greyscale and so moved."""
         if self.normalization is None:
-            return found, torch.zeros(len(found), dtype=torch.bool)
-        grey = grey_pictures(found)
-        moved = self.normalization.apply(found.permute(0, 2, 3, 1).double().numpy(), grey.numpy())
+            return images, torch.zeros(len(images), dtype=torch.bool)
+        grey = grey_pictures(images)
+        moved = self.normalization.apply(images.permute(0, 2, 3, 1).double().numpy(), grey.numpy())
         return torch.from_numpy(moved).permute(0, 3, 1, 2).clamp(0, 1).float(), grey
 
     @torch.no_grad()
