@@ -7,9 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint realism forecast five_fixes greyscale diagnosis sharp teacher torture photos lock clean
-
-.PHONY: help run test lint realism forecast five_fixes greyscale diagnosis sharp teach torture photos lock clean
+.PHONY: help run test lint experiments realism forecast five_fixes greyscale diagnosis sharp teacher teach retrieval torture photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +25,9 @@ run: $(READY) ## prepare, train v0, v1 and the current model, evaluate, render, 
 
 test: $(READY) ## run the tests
 	PYTHONPATH=src pytest
+
+experiments: $(READY) ## the leaderboard of all DVC experiments, as a table, a CSV and a page
+	ear-teacher experiments --out reports/experiments.csv --page reports/experiments.html
 
 lint: $(READY) ## ruff, mypy and the one-way imports
 	ruff check .
