@@ -14,6 +14,7 @@ import torch
 import yaml
 from tqdm import tqdm
 
+import ear_teacher
 from ear_teacher.config import NO_BACKBONE, UserError, Variant, load_config
 from ear_teacher.data import PreparedData, to_uint8
 from ear_teacher.data.normalization import GreyNormalization
@@ -24,10 +25,17 @@ from ear_teacher.models import EarVAE, new_model
 from ear_teacher.models.encoders import BackboneEncoder
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.pictures import Example, render, write_jpeg
-from ear_teacher.stage import run
+from ear_teacher.stage import patiently, run
 from ear_teacher.teacher.card import FILE, CardFacts, write_card
 from ear_teacher.teacher.teacher import feature_shapes
-from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, load_checkpoint, run_key
+from ear_teacher.training.checkpoints import (
+    code_hash,
+    delete_checkpoints,
+    file_hash,
+    load_checkpoint,
+    only_one,
+    run_key,
+)
 from ear_teacher.training.controller import target_start, wished_point
 from ear_teacher.training.features import FeatureCache, description
 from ear_teacher.training.guard import Diverged
@@ -42,6 +50,9 @@ from ear_teacher.weights import load_trunk
 
 VALIDATION_PICTURES = 128
 GRID_PICTURES = 6
+CODE = ("augmentation.py", "forecast.py", "linear.py", "losses.py")
+CODE += ("models", "perceptual.py", "similarity.py", "training")
+"""What of the package decides a run, as in dvc.yaml."""
 
 
 def main() -> None:
@@ -59,8 +70,10 @@ def main() -> None:
     if variant.train.cache_features:
         about = description(variant.model, inputs[0], file_hash(weights / "backbone.safetensors"))
         features = FeatureCache.load(Path("data/features") / name, about)
-    pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES), features)
-    code = LinearCode.load(Path("data/linear") / f"{variant.model.latent_layout}.safetensors")
+    files = data.index["file"].tolist()
+    pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES), features, files)
+    linear = Path("data/linear") / f"{variant.model.latent_layout}.safetensors"
+    code = LinearCode.load(linear)
     code = code.truncated(variant.model.latent_dim)
     energies = spectrum(code)
     backbone = None
@@ -78,7 +91,8 @@ def main() -> None:
     if isinstance(model.encoder, BackboneEncoder):
         tqdm.write(f"{name}: {check_statistics(model.encoder.backbone)}")
     trunk = perceptual_trunk(variant.loss)
-    lpips_net = load_lpips(trunk, Path("data/weights/perceptual") / TRUNK_FILE[trunk]) if trunk else None
+    trunk_file = Path("data/weights/perceptual") / TRUNK_FILE[trunk] if trunk else None
+    lpips_net = load_lpips(trunk, trunk_file) if trunk and trunk_file else None
     loss = Loss(variant.loss, lpips_net)
     aligned = load_trunk(weights / "align.safetensors") if variant.teach.align_weight else None
     teaching = Teaching(variant.teach, model, aligned)
@@ -105,9 +119,13 @@ def main() -> None:
                         for i, (original, recon) in enumerate(zip(to_uint8(shown), recons, strict=True))
                     ]
                 )
-                write_jpeg(sheet, plots / f"milestone_epoch_{milestone:g}.jpg")
+                # DVC clears the plots before a run goes on, so a copy stays with the checkpoints.
+                for place in (plots, checkpoints):
+                    write_jpeg(sheet, place / f"milestone_epoch_{milestone:g}.jpg")
 
-    key = run_key(variant.model_dump(), inputs, torch.get_num_threads(), str(device))
+    given = [linear, *sorted(weights.glob("*.safetensors")), *([trunk_file] if trunk_file else [])]
+    inputs += [file_hash(path) for path in given] + [code_hash(Path(ear_teacher.__file__).parent, *CODE)]
+    key = run_key(variant.model_dump(), inputs, torch.__version__, torch.get_num_threads(), str(device))
     checkpoints = Path(".checkpoints") / f"{name}-{key}"
 
     def progress(steps: range, total: int) -> Iterable[int]:
@@ -117,8 +135,13 @@ def main() -> None:
         return tqdm(steps, desc=f"train {name}", unit="step", initial=steps.start, total=total)
 
     kl_start = target_start(variant.loss, energies, variant.model.latent_dim)
+    for sheet in sorted(checkpoints.glob("milestone_epoch_*.jpg")):
+        write_atomically(plots / sheet.name, sheet.read_bytes())
     try:
-        result = train(model, loss, pictures, variant.train, checkpoints, watch, progress, kl_start, teaching)
+        with only_one(checkpoints), patiently() as asked_to_end:
+            result = train(
+                model, loss, pictures, variant.train, checkpoints, watch, progress, kl_start, teaching, asked_to_end
+            )
     except Diverged as error:
         epochs = variant.train.images_seen / len(pictures.train)
         raise UserError(_keep_last_good(error, model, checkpoints, variant, epochs)) from None
