@@ -11,6 +11,7 @@ YAML 1.1 reads `1e-5` as a string; the types here turn it back into a number.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 VARIANTS = ("v0", "v1", "current")
 LAYOUT_GRID = {"vector": 1, "4x4": 4, "8x8": 8}
 NO_BACKBONE = "none"
+LARGEST_SIDE = 1024
+"""Pixels, of the square a model takes."""
 MOST_BYTES = 1_000_000
 """A larger params.yaml is none; reading it would take minutes and gigabytes."""
 
@@ -102,7 +105,7 @@ class DataConfig(Section):
     """npy source: admit absolute image paths outside `root_dir` (DVC does not track those)."""
     npy_range: Literal["auto", "0..1", "0..255", "-1..1"] = "auto"
     """Value range of float arrays; `auto` admits only uint8 arrays."""
-    image_size: Annotated[int, Field(ge=32, le=1024)] = 128
+    image_size: Annotated[int, Field(ge=32, le=LARGEST_SIDE)] = 128
     person_regex: str | None = None
     """First group = person id, searched in the file's path; without it the sub-folder is the person."""
     crop: Literal["center", "pad", "stretch"] = "stretch"
@@ -606,8 +609,9 @@ class _Loader(yaml.SafeLoader):
         for key in keys:
             if not isinstance(key, str):
                 raise yaml.YAMLError(f"the key {key!r} is not text")
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key!r} stands twice in one section")
+        twice = [key for key, count in Counter(keys).items() if count > 1]
+        if twice:
+            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice in one section")
         return super().construct_mapping(node, deep)
 
 
