@@ -87,14 +87,13 @@ class Verdict:
     said: str = ""
 
 
+EXPORT = "from ear_teacher.cli import main; main('export --model model --format safetensors --out out'.split())"
 COMMANDS = {
     "params": [f"{PROJECT}/stages/linear.py"],
     "image": [f"{PROJECT}/stages/prepare.py"],
     "array": [f"{PROJECT}/stages/prepare.py"],
     "metadata": [f"{PROJECT}/stages/prepare.py"],
-    "model": "-c|from ear_teacher.cli import main; main()|export|--model|model|--format|safetensors|--out|out".split(
-        "|"
-    ),
+    "model": ["-c", EXPORT],
 }
 """What a process of its own is given after `python`, by kind; the other kinds have no command."""
 

@@ -1,7 +1,8 @@
 """python -m tests.torture.kills <empty folder> [kills of each kind] [alone]
 
 A training killed with SIGKILL at moments of every kind; run again, it must end as an undisturbed one does. Some go
-through `dvc repro` (none with `alone`), the rest through the stage alone, in a process forked from one that has everything imported.
+through `dvc repro` (none with `alone`), the rest through the stage alone, in a process forked from one that has
+everything imported.
 
 The project is a copy of this one at 32 pixels. A killed program is the user's, unchanged: the copy's
 `src/sitecustomize.py`, which Python reads at its start, watches the training's calls and kills at the chosen one.
