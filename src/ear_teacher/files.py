@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +25,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    _clear_after_killed(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -64,7 +67,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         OSError: disk full, folder read-only; the old folder is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    _clear_after_killed(path)
+    work = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     try:
         os.chmod(work, 0o755)
         yield work
@@ -78,3 +82,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
             os.replace(work, path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _clear_after_killed(path: Path) -> None:
+    """Remove what processes that were killed while they wrote `path` left beside it; their number is in its name."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        number = re.fullmatch(r"(\d+)\.\w{8}", left.name[len(path.name) + 2 :])
+        if number is None or Path(f"/proc/{number[1]}").exists():
+            continue
+        try:
+            os.kill(int(number[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        except (PermissionError, OverflowError):
+            continue
