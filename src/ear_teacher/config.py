@@ -369,6 +369,8 @@ class TeachConfig(Section):
     like the features of a frozen pretrained backbone."""
     align_backbone: str = "tf_efficientnet_lite0"
     """Name of a timm model; its deepest map of stride 16 or less."""
+    align_margin: Annotated[float, _numeric, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    """Cosine by which a place may differ from the wanted one at no cost; half of it for the likeness of two places."""
     mask_share: Annotated[float, _numeric, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0
     """Share of the input's 16 px patches that are blanked; the target is the whole picture."""
     agree_weight: Weight = 0.0
