@@ -85,7 +85,7 @@ def test_alignment_to_the_cached_backbone_never_runs_it_and_asks_for_the_same(
     images, known = (give(ROWS[:6], torch.device("cpu")) for give in (pictures.batch, pictures.known))
     _, deepest = teaching.encode(model, images, known)
     given, computed = (teaching(model, deepest, images, torch.Generator(), what)[1] for what in (known, None))
-    assert float(given["align"]) == pytest.approx(float(computed["align"]), rel=1e-4)
+    assert given["align"].item() == pytest.approx(computed["align"].item(), rel=1e-4)
 
 
 def apart(one: Result, two: Result) -> float:
