@@ -21,20 +21,18 @@ from subjects import HERE, PREPARED, params, rounded, settings, truth_of
 from tqdm import tqdm
 
 from ear_teacher.charts import kl_sweep
-from ear_teacher.config import NO_BACKBONE, Variant, load_config
+from ear_teacher.config import Variant, load_config
 from ear_teacher.data import PreparedData, to_tensor
 from ear_teacher.evaluation import measure
 from ear_teacher.files import write_atomically
-from ear_teacher.linear import LinearCode, spectrum
-from ear_teacher.losses import Loss, perceptual_trunk
+from ear_teacher.linear import LinearCode
 from ear_teacher.metrics.quality import Nets
-from ear_teacher.models import EarVAE, new_model
+from ear_teacher.models import EarVAE
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.stage import run
 from ear_teacher.teacher.probing import Truth, extract, model_encoder, probe_landmarks, probe_people
-from ear_teacher.training.controller import target_start, wished_point
 from ear_teacher.training.loop import Pictures, train
-from ear_teacher.training.teach import Teaching
+from ear_teacher.training.setup import set_up
 from ear_teacher.weights import load_trunk
 
 TRUNKS = Path("data/weights/perceptual")
@@ -77,25 +75,16 @@ def changed(change: dict[str, dict[str, Any]], steps: int) -> Variant:
 def trained(variant: Variant, data: PreparedData, code: LinearCode, title: str) -> EarVAE:
     """The variant trained on a set, in evaluation mode, at the state its `train.select` keeps."""
     backbone = load_trunk(BACKBONE)
-    energies = spectrum(code)
-    model = new_model(
-        variant.model, data.image_size,
-        kl_weight=wished_point(variant.loss, energies, variant.model.latent_dim).kl_weight,
-        seed=variant.train.seed, code=code if variant.model.warm_start == "klt" else None,
-        shrink=variant.loss.kl_weight is None, backbone=backbone if variant.model.backbone != NO_BACKBONE else None,
-    )  # fmt: skip
-    trunk = perceptual_trunk(variant.loss)
-    loss = Loss(variant.loss, load_lpips(trunk, TRUNKS / TRUNK_FILE[trunk]) if trunk else None)
+    ready = set_up(variant, data.image_size, code, TRUNKS, backbone, backbone)
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES))
     with tempfile.TemporaryDirectory() as folder:
         result = train(
-            model, loss, pictures, variant.train, Path(folder),
+            ready.model, ready.loss, pictures, variant.train, Path(folder),
             progress=lambda steps, total: tqdm(steps, desc=title, unit="step"),
-            kl_start=target_start(variant.loss, energies, variant.model.latent_dim),
-            teaching=Teaching(variant.teach, model, backbone),
+            kl_start=ready.kl_start, teaching=ready.teaching,
         )  # fmt: skip
-    model.load_state_dict(result.best)
-    return model.eval()
+    ready.model.load_state_dict(result.best)
+    return ready.model.eval()
 
 
 def without_test(truth: Truth) -> Truth:
