@@ -53,7 +53,7 @@ def main() -> None:
     prepared, weights = Path("data/prepared"), Path("data/weights") / name
     inputs = [file_hash(path) for path in (prepared / "images.npy", prepared / "index.csv")]
     features = None
-    if variant.train.cache_features:
+    if variant.caches_features:
         about = description(variant.model, inputs[0], file_hash(weights / "backbone.safetensors"))
         features = FeatureCache.load(Path("data/features") / name, about)
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES), features)

@@ -331,8 +331,9 @@ class TrainConfig(Section):
     and its target, each drawn anew for each; 0 = off."""
     augment: Literal["none", "clean_target", "degraded_target"] = "none"
     """Blur, noise and occlusion of the input, with the clean or (as in v0) the degraded picture as target."""
-    cache_features: bool = False
-    """Compute what a frozen backbone says of each picture once (stage `features`), not at every step."""
+    cache_features: Literal["auto", "always", "never"] = "auto"
+    """Compute what a frozen backbone says of each picture once (stage `features`), not at every step: where that is
+    possible, in any case (else refused), or never. EfficientNet-Lite0 at 128 px: 98 kB a picture with four maps."""
     validate_every: Count = 40
     """Optimiser steps between two validations; each is a row of the history and a checkpoint."""
     milestones: tuple[Annotated[float, _numeric], ...] = (1.0, 2.0, 4.0)
@@ -507,6 +508,11 @@ class Variant(Section):
     teach: TeachConfig = TeachConfig()
 
     @property
+    def caches_features(self) -> bool:
+        """Whether the stage `features` computes the backbone's features for this variant."""
+        return self.train.cache_features != "never" and self.why_not_cached is None
+
+    @property
     def why_not_cached(self) -> str | None:
         """Why the backbone's features cannot be computed once for the whole run: key and way out; None: they can."""
         if self.model.backbone == NO_BACKBONE:
@@ -558,10 +564,10 @@ class Config(Section):
                     f"train.stop.require of {name} names perceptual, the VGG-L1, which this loss does not measure: set "
                     "loss.perceptual to vgg_l1 with a weight above 0, or leave it out"
                 )
-            if variant.train.cache_features and (reason := variant.why_not_cached):
+            if variant.train.cache_features == "always" and (reason := variant.why_not_cached):
                 raise ValueError(
                     f"train.cache_features of {name} needs a backbone that says the same of a picture at every step, "
-                    f"and {reason}, or train.cache_features to false"
+                    f"and {reason}, or train.cache_features to auto"
                 )
         return self
 

@@ -28,7 +28,8 @@ INGREDIENTS = {
     "clean-target": "blurred, noisy or covered input, clean target",
     "batch-16": "half as many steps of 16 pictures",
     "width-32": "width 32, not 48",
-    "backbone-frozen": "EfficientNet-Lite0, frozen, beside the encoder's branch",
+    "backbone-frozen": "EfficientNet-Lite0, frozen, three maps beside the encoder's branch",
+    "taught": "four maps beside it, and its deepest map aligned to them (weight 0.3)",
 }
 TABLE = {
     "floats-512": "512 floats",

@@ -37,8 +37,9 @@ QUANTILES = (0, 0.25, 0.5, 0.75, 1)
 def main() -> None:
     torch.set_num_threads(1)  # so that the results are the same on any number of cores
     name, _, seed = sys.argv[1].rpartition("-")
-    case = yaml.safe_load((HERE / "cases.yaml").read_text())[name]
-    variant = changed(case.get("change", {}), int(seed))
+    cases = yaml.safe_load((HERE / "cases.yaml").read_text())
+    case = cases[name]
+    variant = changed([cases["base"], case.get("change", {}), {"train": {"seed": int(seed)}}])
     data = PreparedData.load(Path("studies/photos/128"))
     floats = variant.model.latent_dim
     codes = fit_codes(data.images, data.rows("train"), LAYOUT_GRID.values(), max(floats, 1024))
@@ -86,13 +87,12 @@ def main() -> None:
     write_atomically(HERE / f"runs/{sys.argv[1]}.json", json.dumps(rounded(found), indent=1) + "\n")
 
 
-def changed(change: dict[str, dict[str, Any]], seed: int) -> Variant:
-    """The current model of params.yaml with other values in its sections."""
-    current = load_config().variant("current").model_dump()
-    change = {**change, "train": {**change.get("train", {}), "seed": seed}}
-    return Variant.model_validate({"name": "current"} | {
-        section: current[section] | change.get(section, {}) for section in ("model", "loss", "train", "teach")
-    })  # fmt: skip
+def changed(changes: list[dict[str, dict[str, Any]]]) -> Variant:
+    """The current model of params.yaml with other values in its sections, the last of `changes` on top."""
+    given = load_config().variant("current").model_dump()
+    for change in changes:
+        given |= {section: given[section] | values for section, values in change.items()}
+    return Variant.model_validate(given)
 
 
 def rounded(value: Any) -> Any:

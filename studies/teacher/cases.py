@@ -67,9 +67,9 @@ def main() -> None:
 def changed(change: dict[str, dict[str, Any]], steps: int) -> Variant:
     """The current model of params.yaml with other values in its sections."""
     current = load_config().variant("current").model_dump()
-    given = {section: current[section] | change.get(section, {}) for section in ("model", "loss", "train", "teach")}
-    given["train"] |= {"steps": steps, "cache_features": False}
-    return Variant.model_validate({"name": "current"} | given)
+    given = current | {section: current[section] | values for section, values in change.items()}
+    given["train"] |= {"steps": steps, "cache_features": "never"}
+    return Variant.model_validate(given)
 
 
 def trained(variant: Variant, data: PreparedData, code: LinearCode, title: str) -> EarVAE:

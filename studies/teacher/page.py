@@ -18,11 +18,13 @@ FEW = 100
 TARGETS = {"all": 0.015, 50: 0.03}
 CONTROLS = ("pca", "hog", "klt", "random", "backbone", "v0", "v1")
 CASES = {
-    "default": "the default", "hybrid": "EfficientNet-Lite0, frozen, beside the branch",
-    "align-weak": "alignment to EfficientNet-Lite0, weight 0.003", "align": "alignment, weight 0.03",
-    "align-strong": "alignment, weight 0.3", "hybrid-align": "beside the branch, and alignment at 0.03",
-    "mask": "30 % of the input's patches blanked", "clean-target": "denoising: blurred, noisy, covered input",
-    "agree": "agreement of two views, weight 0.03",
+    "default": "**the default**: EfficientNet-Lite0, frozen, beside the branch, and alignment to it",
+    "plain": "reconstruction alone, no backbone", "plain-mask": "no backbone, 30 % of the input's patches blanked",
+    "plain-clean-target": "no backbone, denoising: blurred, noisy, covered input",
+    "plain-agree": "no backbone, agreement of two views", "align": "no backbone inside, alignment",
+    "align-weak": "no backbone inside, alignment at a tenth of the weight", "beside": "backbone beside, no alignment",
+    "beside-learning": "as the default, the backbone's last blocks learn too",
+    "no-margin": "as the default, alignment without a margin",
 }  # fmt: skip
 """What the page calls the cases."""
 Found = dict[str, Any]

@@ -23,7 +23,7 @@ ITSELF = ModelConfig(
     encoder="backbone", decoder="transposed", latent_dim=32, latent_layout="vector", width=16, warm_start="none",
     backbone="tf_efficientnet_lite0", trainable_blocks=0,
 )  # fmt: skip
-TRAIN = TrainConfig(steps=4, batch_size=6, validate_every=2, milestones=(), cache_features=True)
+TRAIN = TrainConfig(steps=4, batch_size=6, validate_every=2, milestones=(), cache_features="always")
 ROWS = np.arange(4, 48)
 OFF = TeachConfig()
 
