@@ -14,6 +14,7 @@ import torch
 import yaml
 from tqdm import tqdm
 
+import ear_teacher
 from ear_teacher.config import NO_BACKBONE, UserError, Variant, load_config
 from ear_teacher.data import PreparedData, to_uint8
 from ear_teacher.data.normalization import GreyNormalization
@@ -22,10 +23,17 @@ from ear_teacher.linear import LinearCode
 from ear_teacher.models import EarVAE
 from ear_teacher.models.encoders import BackboneEncoder
 from ear_teacher.pictures import Example, render, write_jpeg
-from ear_teacher.stage import run
+from ear_teacher.stage import patiently, run
 from ear_teacher.teacher.card import FILE, CardFacts, write_card
 from ear_teacher.teacher.teacher import feature_shapes
-from ear_teacher.training.checkpoints import delete_checkpoints, file_hash, load_checkpoint, run_key
+from ear_teacher.training.checkpoints import (
+    code_hash,
+    delete_checkpoints,
+    file_hash,
+    load_checkpoint,
+    only_one,
+    run_key,
+)
 from ear_teacher.training.features import FeatureCache, description
 from ear_teacher.training.guard import Diverged
 from ear_teacher.training.history import Row, write_events, write_history
@@ -37,8 +45,12 @@ from ear_teacher.watching.backbone_input import check_statistics
 from ear_teacher.watching.milestones import passed
 from ear_teacher.weights import load_trunk
 
+TRUNKS = Path("data/weights/perceptual")
 VALIDATION_PICTURES = 128
 GRID_PICTURES = 6
+CODE = ("augmentation.py", "forecast.py", "linear.py", "losses.py")
+CODE += ("models", "perceptual.py", "similarity.py", "training")
+"""What of the package decides a run, as in dvc.yaml."""
 
 
 def main() -> None:
@@ -56,11 +68,13 @@ def main() -> None:
     if variant.caches_features:
         about = description(variant.model, inputs[0], file_hash(weights / "backbone.safetensors"))
         features = FeatureCache.load(Path("data/features") / name, about)
-    pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES), features)
-    code = LinearCode.load(Path("data/linear") / f"{variant.model.latent_layout}.safetensors")
+    files = data.index["file"].tolist()
+    pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES), features, files)
+    linear = Path("data/linear") / f"{variant.model.latent_layout}.safetensors"
+    code = LinearCode.load(linear)
     code = code.truncated(variant.model.latent_dim)
     ready = set_up(
-        variant, data.image_size, code, Path("data/weights/perceptual"),
+        variant, data.image_size, code, TRUNKS,
         backbone=load_trunk(weights / "backbone.safetensors") if variant.model.backbone != NO_BACKBONE else None,
         aligned=load_trunk(weights / "align.safetensors") if variant.teach.align_weight else None,
     )  # fmt: skip
@@ -90,9 +104,13 @@ def main() -> None:
                         for i, (original, recon) in enumerate(zip(to_uint8(shown), recons, strict=True))
                     ]
                 )
-                write_jpeg(sheet, plots / f"milestone_epoch_{milestone:g}.jpg")
+                # DVC clears the plots before a run goes on, so a copy stays with the checkpoints.
+                for place in (plots, checkpoints):
+                    write_jpeg(sheet, place / f"milestone_epoch_{milestone:g}.jpg")
 
-    key = run_key(variant.model_dump(), inputs, torch.get_num_threads(), str(device))
+    given = [linear, *sorted(weights.glob("*.safetensors")), *sorted(TRUNKS.glob("*.safetensors"))]
+    inputs += [file_hash(path) for path in given] + [code_hash(Path(ear_teacher.__file__).parent, *CODE)]
+    key = run_key(variant.model_dump(), inputs, torch.__version__, torch.get_num_threads(), str(device))
     checkpoints = Path(".checkpoints") / f"{name}-{key}"
 
     def progress(steps: range, total: int) -> Iterable[int]:
@@ -101,10 +119,14 @@ def main() -> None:
             tqdm.write(f"{name} diverged at step {told.diverged_at} ({told.what}); it goes on from step {steps.start}")
         return tqdm(steps, desc=f"train {name}", unit="step", initial=steps.start, total=total)
 
+    for sheet in sorted(checkpoints.glob("milestone_epoch_*.jpg")):
+        write_atomically(plots / sheet.name, sheet.read_bytes())
     try:
-        result = train(
-            model, ready.loss, pictures, variant.train, checkpoints, watch, progress, ready.kl_start, ready.teaching
-        )
+        with only_one(checkpoints), patiently() as asked_to_end:
+            result = train(
+                model, ready.loss, pictures, variant.train, checkpoints, watch, progress, ready.kl_start,
+                ready.teaching, asked_to_end,
+            )  # fmt: skip
     except Diverged as error:
         epochs = variant.train.images_seen / len(pictures.train)
         raise UserError(_keep_last_good(error, model, checkpoints, variant, epochs)) from None
