@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 460, 290
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 68, 16, 14, 44
 
 Draw = Literal["line", "points", "hollow", "both"]
 Shape = Literal["circle", "square", "diamond", "triangle"]
@@ -168,7 +168,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _tick(value: float, axis: Axis) -> str:
-    if axis.log and (value >= 1e5 or value < 1e-2):
+    if axis.log and (value >= 1e5 or value < 1e-3):
         power = math.floor(math.log10(value) + 1e-9)
         lead = round(value / 10**power)
         return ("" if lead == 1 else f"{lead}·") + "10" + str(power).translate(_SUPERSCRIPT)
