@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint experiments realism forecast five_fixes greyscale diagnosis sharp teacher retrieval torture photos lock clean
+.PHONY: help run test lint experiments serve realism forecast five_fixes greyscale diagnosis sharp teacher retrieval torture photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ test: $(READY) ## run the tests
 
 experiments: $(READY) ## the leaderboard of all DVC experiments, as a table, a CSV and a page
 	ear-teacher experiments --out reports/experiments.csv --page reports/experiments.html
+
+serve: DIRECTIONS = $(wildcard reports/directions.safetensors)
+serve: LANDMARKER = $(wildcard studies/teacher/landmarker)
+serve: $(READY) ## the playground: drop a picture, see it through every model
+	ear-teacher serve $(DIRECTIONS:%=--directions %) $(LANDMARKER:%=--landmarker %)
 
 lint: $(READY) ## ruff, mypy and the one-way imports
 	ruff check .

@@ -161,10 +161,12 @@ class EarViewer {
       box.dataset.name = name;
       box.addEventListener("click", () => this.choose(name));
     }
-    view.addEventListener("pointermove", (event) => {
+    const look = (event) => {
       const place = view.getBoundingClientRect();
       this.lookAt((100 * (event.clientX - place.left)) / place.width, (100 * (event.clientY - place.top)) / place.height);
-    });
+    };
+    view.addEventListener("pointermove", look);
+    view.addEventListener("pointerdown", look); // a tap does not move
     item.append(box);
     return item;
   }
