@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint experiments serve realism forecast five_fixes greyscale diagnosis sharp teacher teach retrieval torture photos lock clean
+.PHONY: help run test lint experiments serve realism forecast five_fixes greyscale diagnosis sharp teacher retrieval torture photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,10 +67,6 @@ diagnosis: $(READY) ## known faults planted in small models, and what the diagno
 teacher: $(READY) ## landmarks, detection, probe and a student from the current model
 	dvc repro train@current train@v1 train@v0
 	cd studies && dvc repro teacher/dvc.yaml
-
-teach: $(READY) ## what makes the encoder a better teacher, and what it costs in sharpness
-	dvc repro prepare weights@perceptual weights@v0
-	cd studies && dvc repro teach/dvc.yaml
 
 torture: $(READY) ## malformed and hostile inputs, each with its one right outcome
 	PYTHONPATH=src python -m tests.torture

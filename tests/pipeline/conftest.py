@@ -63,10 +63,8 @@ def _merge(base: dict, change: dict) -> dict:
     return base | {k: _merge(base.get(k, {}), v) if isinstance(v, dict) else v for k, v in change.items()}
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A fresh checkout with small params, not yet run."""
-    folder = tmp_path_factory.mktemp("project")
+def fresh_project(folder: Path, changes: dict) -> Project:
+    """A fresh checkout in an empty folder, its params changed, not yet run."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
         if not name.startswith(("metrics/", "plots/", "docs/", "tests/")) and name != "dvc.lock":
@@ -74,10 +72,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, target)
     copy = Project(folder)
-    (folder / "params.yaml").write_text(yaml.safe_dump(_merge(copy.params(), SMALL), sort_keys=False))
+    (folder / "params.yaml").write_text(yaml.safe_dump(_merge(copy.params(), changes), sort_keys=False))
     copy.run("git", "init", "-q")
     copy.commit("start")
     return copy
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return fresh_project(tmp_path_factory.mktemp("project"), SMALL)
 
 
 @pytest.fixture(scope="session")

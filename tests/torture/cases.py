@@ -7,6 +7,7 @@ process, in a folder of its own, under limits of time and memory.
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import os
 import time
@@ -141,7 +142,8 @@ def _judge(case: Case, folder: Path, code: int, verdict: Verdict, before: set[st
         except Exception as error:  # whatever a check raises is a wrong value
             wrong.append(f"not the right value: {error}")
     else:
-        listed = (folder / "data/prepared/quarantine.csv").read_text(encoding="utf-8").splitlines()[1:]
+        with (folder / "data/prepared/quarantine.csv").open(encoding="utf-8", newline="") as file:
+            listed = [",".join(line) for line in csv.reader(file)][1:]
         if len(listed) != 1 or outcome.file not in listed[0]:
             wrong.append(f"quarantined: {listed}, not {outcome.file}")
         elif outcome.reason and not any(word in listed[0] for word in outcome.reason):

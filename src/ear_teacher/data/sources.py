@@ -241,7 +241,10 @@ def _located(name: str, listing: Path, folder: Path, config: DataConfig) -> Entr
     """Where a listed picture is, if it may be read at all."""
     path = Path(os.path.normpath(folder / name.replace("\0", "\N{REPLACEMENT CHARACTER}")))
     if path.is_relative_to(folder):
-        outside = path.is_symlink() and not config.allow_outside_root and not _is_inside(path, folder)
+        try:
+            outside = path.is_symlink() and not config.allow_outside_root and not _is_inside(path, folder)
+        except OSError as error:  # a name longer than any file's
+            return Entry(name[:120], reason=(error.strerror or "not a path").lower())
         reason = "link that leaves data.root_dir or leads nowhere" if outside else ""
         return Entry(path.relative_to(folder).as_posix(), path=path, reason=reason)
     if os.path.isabs(name) and config.allow_outside_root:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 LOGVAR_RANGE = (-20.0, 10.0)
+FURTHEST_MEAN = 1e6
+"""Means count as no further from 0 in the KL: its square stays finite, so a run that explodes is measured."""
 
 
 class DiagonalGaussian:
@@ -32,4 +34,5 @@ class DiagonalGaussian:
 
     def kl(self) -> Tensor:
         """KL(q || N(0, 1)) of each dimension, (N, k * g * g), in nats."""
-        return 0.5 * (self.mean**2 + self.logvar.exp() - 1 - self.logvar).flatten(1)
+        mean = self.mean.clamp(-FURTHEST_MEAN, FURTHEST_MEAN)
+        return 0.5 * (mean**2 + self.logvar.exp() - 1 - self.logvar).flatten(1)

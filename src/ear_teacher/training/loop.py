@@ -23,7 +23,8 @@ from ear_teacher.augmentation import augment, flips
 from ear_teacher.config import TeachConfig, TrainConfig
 from ear_teacher.losses import Loss
 from ear_teacher.models import EarVAE
-from ear_teacher.training.checkpoints import load_checkpoint, save_checkpoint
+from ear_teacher.training.blame import in_gradient, on_pictures
+from ear_teacher.training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from ear_teacher.training.controller import KLControl
 from ear_teacher.training.guard import Diverged, Guard
 from ear_teacher.training.history import Row
@@ -34,6 +35,9 @@ from ear_teacher.training.stopping import stop_reason
 from ear_teacher.training.teach import Teaching
 from ear_teacher.training.validation import terms, validate
 
+INTERRUPTED = "interrupted"
+"""Folder, beside the checkpoints of validations, of the one a run leaves where it was asked to end."""
+
 Progress = Callable[[range, int], Iterable[int]]
 
 
@@ -41,6 +45,10 @@ class Watcher(Protocol):
     """Told of each validation: the rows so far and the model as it would be kept."""
 
     def __call__(self, rows: list[Row], model: EarVAE) -> None: ...
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to end; the message says from where it goes on."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ def train(
     progress: Progress = lambda steps, total: steps,
     kl_start: float | None = None,
     teaching: Teaching | None = None,
+    asked_to_end: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Train a model, validating at step 0, every `validate_every` steps and at the end.
 
@@ -89,16 +98,21 @@ def train(
         progress: wraps the steps, for a progress bar.
         kl_start: weight of the KL to start from where `loss` holds a target (`controller.target_start`).
         teaching: what is asked of the encoder beside `loss`; None: nothing. Changed in place.
+        asked_to_end: asked after each step; where it says so, the run is saved as it is and ends.
 
     Raises:
+        Interrupted: `asked_to_end` said so.
         Diverged: the loss or a gradient became NaN or infinite, or the loss left its level (`training.guard`), and the
             run is not to recover or could not; the message names what was seen and the step.
     """
     teaching = teaching or Teaching(TeachConfig())
     while True:
         try:
-            return _attempt(model, loss, teaching, pictures, config, checkpoints, watch, progress, kl_start)
+            return _attempt(
+                model, loss, teaching, pictures, config, checkpoints, watch, progress, kl_start, asked_to_end
+            )
         except Diverged as error:
+            delete_checkpoints(checkpoints / INTERRUPTED)
             recover(error, checkpoints, config)
 
 
@@ -112,6 +126,7 @@ def _attempt(
     watch: Watcher,
     progress: Progress,
     kl_start: float | None,
+    asked_to_end: Callable[[], bool],
 ) -> Result:
     """Train from the newest checkpoint, or from the start, to the end or to a divergence."""
     device = next(model.parameters()).device
@@ -126,19 +141,20 @@ def _attempt(
     sums: dict[str, float] = {}
     guard = Guard(config.divergence.spike)
     recoveries = read_recoveries(checkpoints)
-    good: int | None = None  # step of the newest checkpoint
+    good: int | None = None  # step of the newest checkpoint of a validation
     start = 0
 
     def diverged(what: str, step: int) -> Diverged:
         return Diverged(what, step, good)
 
-    def save(step: int) -> None:
+    def save(step: int, folder: Path) -> None:
         parts: dict[str, Any] = {"model": model, "kept": kept, "control": control, "guard": guard, "teaching": teaching}
         state = {name: part.state_dict() for name, part in parts.items()}
-        state |= {"optimizers": [mover.state_dict() for mover in movers]}
-        save_checkpoint(checkpoints, step, state | {"rows": rows, "kl_rows": kl_rows, "best": best, "step": step})
+        state |= {"optimizers": [mover.state_dict() for mover in movers], "rows": rows, "kl_rows": kl_rows}
+        save_checkpoint(folder, step, state | {"best": best, "sums": sums, "step": step, "good": good})
 
-    state = load_checkpoint(checkpoints)
+    found = [load_checkpoint(folder) for folder in (checkpoints, checkpoints / INTERRUPTED)]
+    state = max((one for one in found if one is not None), key=lambda one: one["step"], default=None)
     if state is not None:
         model.load_state_dict(state["model"])
         kept.load_state_dict(state["kept"])
@@ -147,8 +163,8 @@ def _attempt(
         control.load_state_dict(state["control"])
         guard.load_state_dict(state["guard"])
         teaching.load_state_dict(state["teaching"])
-        rows, kl_rows, best, start = state["rows"], state["kl_rows"], state["best"], state["step"]
-        good = start
+        rows, kl_rows, best, sums = state["rows"], state["kl_rows"], state["best"], state["sums"]
+        start, good = state["step"], state["good"]
     else:
         _weigh_kl(loss, control.final)
         measured, kl_per_dim = validate(kept, loss, teaching, pictures, config)
@@ -156,10 +172,10 @@ def _attempt(
         kl_rows.append(kl_per_dim)
         best = _better(best, rows[-1], config, kept, control.seeks)
         guard.begin(measured["val/loss"] - measured.get("val/weighted/kl", 0.0), measured.get("val/raw/kl", 0.0))
-        if math.isfinite(measured["val/loss"]):
-            save(0)
-            good = 0
         watch(rows, kept)
+        if math.isfinite(measured["val/loss"]):
+            good = 0
+            save(0, checkpoints)
 
     stopped = stop_reason(rows, config)
     for step in progress(range(start, start if stopped else config.steps), config.steps):
@@ -178,26 +194,30 @@ def _attempt(
             given = teaching.blank(given, generator)
             mirrored = flips(len(picked), config, torch.Generator().manual_seed(seed))  # as augment drew it
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                posterior, deepest = teaching.encode(model, given, pictures.known(picked, device, mirrored))
+                known = pictures.known(picked, device, mirrored)
+                posterior, deepest = teaching.encode(model, given, known)
                 noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
                 recon = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise).float()
-                extra, taught = teaching(model, deepest, target, generator)
+                extra, taught = teaching(model, deepest, target, generator, known)
             kl = posterior.kl()
             total, raw = loss(recon, target, kl)
             total = total + extra
             (total / config.accumulation).backward()
-            for name, value in {"loss": total, **raw, **taught}.items():
+            for name, value in {**raw, **taught, "loss": total}.items():  # the sum last: a term says more
                 number = float(value.detach())
                 if not math.isfinite(number):
-                    raise diverged(f"the {name} term is {number}", step + 1)
+                    where = on_pictures(name, loss, recon, target, kl, [pictures.name(row) for row in picked])
+                    raise diverged(f"the {name} term is {number}{where}", step + 1)
                 sums[name] = sums.get(name, 0.0) + number / config.accumulation
                 if name in seen:
                     seen[name] += number / config.accumulation
             kls.append(float(kl.detach().sum(1).mean()))
             log_errors.append(float(_log_error(recon.detach(), target).mean()))
-        norm = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+        total_norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = float(total_norm)
         if not math.isfinite(norm):
-            raise diverged(f"the gradient's norm is {norm}", step + 1)
+            raise diverged(f"the gradient's norm is {norm}{in_gradient(model)}", step + 1)
+        nn.utils.clip_grads_with_norm_(parameters, config.max_grad_norm, total_norm)
         sums["grad_norm"] = sums.get("grad_norm", 0.0) + norm
         kl_weight = loss.weights.get("kl", 0.0)
         if what := guard.observe(seen["loss"] - kl_weight * seen["kl"], seen["kl"], kl_weight):
@@ -229,12 +249,17 @@ def _attempt(
             rows.append(now | trained | measured)
             kl_rows.append(kl_per_dim)
             best = _better(best, rows[-1], config, kept, control.seeks)
-            if guard.sound(kl_weight):
-                save(done)
-                good = done
             watch(rows, kept)
+            if guard.sound(kl_weight):
+                good = done
+                save(done, checkpoints)
+                delete_checkpoints(checkpoints / INTERRUPTED)
             if stopped := stop_reason(rows, config):
                 break
+        if asked_to_end() and done < config.steps:
+            if good != done and guard.sound(kl_weight):
+                save(done, checkpoints / INTERRUPTED)
+            raise Interrupted(f"Interrupted after step {done} of {config.steps}; the same command goes on from there.")
 
     last = {name: tensor.detach().clone() for name, tensor in kept.state_dict().items()}
     return Result(best["weights"], last, rows, int(best["step"]), np.array(kl_rows), stopped, recoveries)

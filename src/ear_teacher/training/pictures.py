@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +21,18 @@ class Pictures:
         train: rows to train on.
         val: rows to validate on.
         features: what the frozen backbone says of them, where that was computed before.
+        files: name of each row, for messages.
     """
 
     images: np.ndarray
     train: np.ndarray
     val: np.ndarray
     features: FeatureCache | None = None
+    files: Sequence[str] = ()
+
+    def name(self, row: int) -> str:
+        """What a row is called in a message."""
+        return self.files[row] if self.files else f"row {row}"
 
     def batch(self, rows: np.ndarray, device: torch.device) -> Tensor:
         """Rows as (n, 3, S, S) float32 in [0, 1]; converted on the device."""
