@@ -113,7 +113,7 @@ def test_a_case_of_the_teacher_changes_what_it_names_and_nothing_else(monkeypatc
     monkeypatch.syspath_prepend(STUDIES / "teacher")
     monkeypatch.chdir(STUDIES.parent)
     cases = module_of("teacher", "cases")
-    plain, other = cases.changed({}, 7), cases.changed({"loss": {"kl_weight": 0.5}}, 7)
+    plain, other = (cases.changed(change, {"train": {"steps": 7}}) for change in ({}, {"loss": {"kl_weight": 0.5}}))
     assert other.loss.kl_weight == 0.5
     assert other.model_copy(update={"loss": plain.loss}) == plain
     assert plain.train.steps == 7

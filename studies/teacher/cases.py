@@ -48,7 +48,7 @@ def main() -> None:
     if name == "table":
         table(given)
         return
-    variant = changed(given["change"][name] or {}, given["steps"])
+    variant = changed(given["base"], given["change"][name] or {}, {"train": {"steps": given["steps"]}})
     data = PreparedData.load(PREPARED)
     code = LinearCode.load(Path(f"data/linear/{variant.model.latent_layout}.safetensors"))
     model = trained(variant, data, code.truncated(variant.model.latent_dim), name)
@@ -64,11 +64,11 @@ def main() -> None:
     write_atomically(HERE / f"runs/cases/{name}.json", json.dumps(rounded(found), indent=1) + "\n")
 
 
-def changed(change: dict[str, dict[str, Any]], steps: int) -> Variant:
-    """The current model of params.yaml with other values in its sections."""
-    current = load_config().variant("current").model_dump()
-    given = current | {section: current[section] | values for section, values in change.items()}
-    given["train"] |= {"steps": steps, "cache_features": "never"}
+def changed(*changes: dict[str, dict[str, Any]]) -> Variant:
+    """The current model of params.yaml with other values in its sections, the last of `changes` on top."""
+    given = load_config().variant("current").model_dump()
+    for change in changes:
+        given |= {section: given[section] | values for section, values in change.items()}
     return Variant.model_validate(given)
 
 
