@@ -158,6 +158,17 @@ def test_the_keyboard_chooses_ears_models_views_and_zoom(report: Watched) -> Non
     assert tab.evaluate("document.activeElement.dataset.name") == "v1"  # focus stays where it was
 
 
+def test_a_tap_on_a_small_picture_chooses_the_enlarged_part(browser, address: str) -> None:
+    watched = Watched(browser, address, has_touch=True, viewport={"width": 390, "height": 844})
+    window = watched.tab.locator(".pane .window").last
+    window.scroll_into_view_if_needed()
+    box = window.bounding_box()
+    watched.tab.touchscreen.tap(box["x"] + 0.25 * box["width"], box["y"] + 0.75 * box["height"])
+    read = "e => ['--fx', '--fy'].map(name => parseFloat(e.style.getPropertyValue(name)))"
+    assert watched.tab.locator("[data-viewer]").evaluate(read) == pytest.approx([25, 75], abs=2)
+    watched.context.close()
+
+
 def test_the_error_map_shows_the_error(report: Watched, tiny: Tiny) -> None:
     tab = report.tab
     tab.locator("input[name=mode][value=error]").check()

@@ -125,7 +125,7 @@ def as_page(table: pd.DataFrame) -> str:
     return render(
         "experiments.html",
         charts=[chart for chart in charts if chart["chart"]],
-        heads=list(_HEADS.values()),
+        heads=list(_HEADS.values())[1:-1],
         rows=_cells(table),
         count=len(table),
     )
