@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+MOST_TEXT = 50_000_000
+"""Bytes of a text file that is read whole: half a gigabyte once it is parsed."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -31,6 +36,21 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say which file
         raise
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of at most `MOST_TEXT` bytes.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is too large, not UTF-8, not JSON or nested too deeply.
+    """
+    if path.stat().st_size > MOST_TEXT:
+        raise ValueError(f"more than {MOST_TEXT:,} bytes")
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @contextmanager

@@ -21,9 +21,10 @@ from ear_teacher.config.stages import (
     WatchConfig,
 )
 from ear_teacher.config.training import DivergenceConfig, StopConfig, TeachConfig, TrainConfig
-from ear_teacher.config.values import Section, UserError
+from ear_teacher.config.values import LARGEST_SIDE, Section, UserError
 
 __all__ = [
+    "LARGEST_SIDE",
     "LAYOUT_GRID",
     "NO_BACKBONE",
     "VARIANTS",

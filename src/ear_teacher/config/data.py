@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ear_teacher.config.values import Count, Natural, Section, Share
+from ear_teacher.config.values import LARGEST_SIDE, Count, Natural, Section, Share
 
 
 class SyntheticConfig(Section):
@@ -63,7 +63,7 @@ class DataConfig(Section):
     """npy source: admit absolute image paths outside `root_dir` (DVC does not track those)."""
     npy_range: Literal["auto", "0..1", "0..255", "-1..1"] = "auto"
     """Value range of float arrays; `auto` admits only uint8 arrays."""
-    image_size: Annotated[int, Field(ge=32, le=1024)] = 128
+    image_size: Annotated[int, Field(ge=32, le=LARGEST_SIDE)] = 128
     person_regex: str | None = None
     """First group = person id, searched in the file's path; without it the sub-folder is the person."""
     crop: Literal["center", "pad", "stretch"] = "stretch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ class _Loader(yaml.SafeLoader):
         for key in keys:
             if not isinstance(key, str):
                 raise yaml.YAMLError(f"the key {key!r} is not text")
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key!r} stands twice in one section")
+        twice = [key for key, count in Counter(keys).items() if count > 1]
+        if twice:
+            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice in one section")
         return super().construct_mapping(node, deep)
 
 

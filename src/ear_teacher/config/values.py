@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+LARGEST_SIDE = 1024
+"""Pixels, of the square a model takes."""
+
 
 class UserError(Exception):
     """A mistake the user can mend. The message is one sentence: what is wrong, where, and what to do."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ear_teacher.config import UserError
 from ear_teacher.data.audit import Measures
-from ear_teacher.files import write_atomically
+from ear_teacher.files import read_json, write_atomically
 
 FILE = "normalization.json"
 CHUNK = 256
@@ -67,7 +67,7 @@ class GreyNormalization:
         if not path.exists():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             scale, offset = (tuple(float(x) for x in content[key]) for key in ("scale", "offset"))
             if len(scale) != 3 or len(offset) != 3 or not np.isfinite([*scale, *offset]).all() or min(scale) <= 0:
                 raise ValueError

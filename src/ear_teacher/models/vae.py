@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ear_teacher.config import NO_BACKBONE, ModelConfig, UserError
-from ear_teacher.files import write_atomically
+from ear_teacher.config import LARGEST_SIDE, NO_BACKBONE, ModelConfig, UserError
+from ear_teacher.files import read_json, write_atomically
 from ear_teacher.forecast import posterior_variance
 from ear_teacher.linear import LinearCode
 from ear_teacher.models.backbone import Backbone
@@ -168,15 +168,26 @@ class EarVAE(nn.Module):
         """
         folder = Path(folder)
         try:
-            description = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            description = read_json(folder / "config.json")
             config = ModelConfig.model_validate(description["model"])
-            model = EarVAE(config, int(description["image_size"]))
-        except (OSError, ValueError, KeyError, TypeError, ValidationError):
+            size = description["image_size"]
+            if type(size) is not int or not 32 <= size <= LARGEST_SIDE:
+                raise ValueError(size)
+            with torch.device("meta"):  # shapes alone: whatever the file claims, no memory is taken
+                wanted = EarVAE(config, size).state_dict()
+        except (OSError, ValueError, KeyError, TypeError, ValidationError, UserError):
             raise UserError(f"{folder}/config.json is missing or not one of ours; train the model again.") from None
         try:
-            model.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, SafetensorError, RuntimeError):
+            tensors = load_file(folder / "model.safetensors")
+        except (OSError, SafetensorError):
+            tensors = {}
+        fits = tensors.keys() == wanted.keys() and all(
+            tensors[name].shape == like.shape and tensors[name].dtype == like.dtype for name, like in wanted.items()
+        )
+        if not fits or not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise UserError(
                 f"{folder}/model.safetensors is missing, damaged or does not fit config.json; train the model again."
-            ) from None
+            )
+        model = EarVAE(config, size)
+        model.load_state_dict(tensors)
         return model.eval()

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ear_teacher.config import UserError
 from ear_teacher.data import to_tensor
-from ear_teacher.files import write_atomically
+from ear_teacher.files import read_json, write_atomically
 from ear_teacher.models import EarVAE
 from ear_teacher.teacher.distortion import move, relook
 from ear_teacher.teacher.fit import Marked, nme
@@ -110,7 +110,7 @@ class Student(nn.Module):
         """
         folder = Path(folder)
         try:
-            given = json.loads((folder / "student.json").read_text(encoding="utf-8"))
+            given = read_json(folder / "student.json")
             teacher = {str(key): (int(stride), int(count)) for key, (stride, count) in given["teacher"].items()}
             student = Student(str(given["name"]), int(given["points"]), teacher, int(given["width"]))
             student.load_state_dict(load_file(folder / "student.safetensors"))

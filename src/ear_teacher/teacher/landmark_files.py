@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ear_teacher.config import UserError
+from ear_teacher.files import MOST_TEXT
 from ear_teacher.images import SUFFIXES
 
 PTS_START = 1
@@ -97,7 +98,7 @@ def read_coco(path: str | Path) -> LandmarkSet:
                 )
             if values[2::3].any():
                 rows.append((str(file), values.reshape(-1, 3)))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise UserError(
             f"{path}: is no COCO keypoints file; it needs images (id, file_name), annotations (image_id, keypoints) "
             "and categories (keypoints)."
@@ -228,6 +229,8 @@ def _first(wrong: NDArray[np.bool_]) -> int:
 
 def _text(path: Path) -> str:
     try:
+        if path.stat().st_size > MOST_TEXT:
+            raise UserError(f"{path}: is larger than {MOST_TEXT:,} bytes; divide it.")
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
@@ -269,7 +272,7 @@ def _csv_names(path: Path, columns: list[str]) -> list[str]:
 
 def _pts_points(path: Path) -> NDArray[np.float64]:
     """(K, 2) numbers as they stand in the file."""
-    found = re.fullmatch(r"\s*version:\s*\d+\s+n_points:\s*(\d+)\s*\{([^{}]*)\}\s*", _text(path))
+    found = re.fullmatch(r"\s*version:\s*\d+\s+n_points:\s*(\d{1,9})\s*\{([^{}]*)\}\s*", _text(path))
     if found is None:
         raise UserError(f"{path}: is no .pts file; it begins with version: 1 and n_points, then the points in braces.")
     try:

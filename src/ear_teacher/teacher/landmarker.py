@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ear_teacher.config import UserError
-from ear_teacher.files import whole_folder, write_atomically
+from ear_teacher.files import read_json, whole_folder, write_atomically
 from ear_teacher.images import Box
 from ear_teacher.teacher.fit import predict
 from ear_teacher.teacher.heads import LandmarkHead
@@ -111,7 +111,7 @@ def read_description(folder: Path, what: str, keys: Sequence[str]) -> dict[str, 
         UserError: it is missing, damaged or that of something else.
     """
     try:
-        description = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        description = read_json(folder / FACTS_FILE)
         if not isinstance(description, dict) or not set(keys) <= set(description):
             raise ValueError
     except (OSError, ValueError):

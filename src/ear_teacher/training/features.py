@@ -8,6 +8,7 @@ precision would halve the file and round a thousand times more coarsely.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ear_teacher.config import ModelConfig, UserError
-from ear_teacher.files import write_atomically
+from ear_teacher.files import read_json, write_atomically
 from ear_teacher.models import EarVAE
 
 AGAIN = "run `dvc repro features`"
@@ -55,7 +56,7 @@ class FeatureCache:
             UserError: files are missing or damaged, or the cache is that of other pictures or another backbone.
         """
         try:
-            about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+            about = read_json(folder / "about.json")
             if about != description:
                 raise UserError(f"{folder}: holds the features of other pictures or another backbone; {AGAIN}.")
             rows = np.load(folder / "rows.npy", allow_pickle=False)
@@ -113,6 +114,9 @@ def write_features(
             if maps is None:
                 shape = (len(rows), 2, *found.shape[1:])
                 maps = np.lib.format.open_memmap(folder / "maps.npy", "w+", np.float32, shape)
+                if hasattr(os, "posix_fallocate"):  # a full disk is told now, not by a signal later
+                    with (folder / "maps.npy").open("r+b") as file:
+                        os.posix_fallocate(file.fileno(), 0, maps.offset + maps.nbytes)
             maps[some, side] = found
     if maps is not None:
         maps.flush()
