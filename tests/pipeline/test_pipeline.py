@@ -58,7 +58,7 @@ def test_a_fresh_clone_shows_metrics_params_and_plots_without_a_remote(finished:
     for title in ("Rate and distortion", "PSNR", "KL of each dimension", "Loss terms of current"):
         assert f'"text": "{title}"' in page
     assert page.count('"type": "log"') >= 7  # the project's own templates
-    assert page.count("plots_reconstructions_zoom.jpg") == 1
+    assert page.count('src="static/workspace_plots_reconstructions_zoom.jpg"') == 1
 
 
 def test_the_same_params_train_the_same_bytes_again(finished: Project) -> None:
