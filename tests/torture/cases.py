@@ -1,7 +1,8 @@
 """What a malformed input is, what its one right outcome is, and how both are compared.
 
 A case is written down with its outcome before the code sees it. It runs through the command's own `main()`, in this
-process, in a folder of its own, under limits of time and memory.
+process or as a process of its own, in a folder of its own, under limits of time and memory. Time spent waiting for a
+processor that other programs keep busy does not count.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import contextlib
 import csv
 import io
 import os
+import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -18,6 +21,7 @@ from pathlib import Path
 
 from ear_teacher.stage import run
 
+PROJECT = Path(__file__).parents[2]
 SECONDS = 10.0
 BYTES = 2_000_000_000
 
@@ -67,6 +71,11 @@ class Case:
     outcome: Accepted | Quarantined | Refused
     hostile: bool = False
 
+    @property
+    def accepted(self) -> bool:
+        """Whether it is to be."""
+        return isinstance(self.outcome, Accepted)
+
 
 @dataclass
 class Verdict:
@@ -78,14 +87,47 @@ class Verdict:
     said: str = ""
 
 
+EXPORT = "from ear_teacher.cli import main; main('export --model model --format safetensors --out out'.split())"
+COMMANDS = {
+    "params": [f"{PROJECT}/stages/linear.py"],
+    "image": [f"{PROJECT}/stages/prepare.py"],
+    "array": [f"{PROJECT}/stages/prepare.py"],
+    "metadata": [f"{PROJECT}/stages/prepare.py"],
+    "model": ["-c", EXPORT],
+}
+"""What a process of its own is given after `python`, by kind; the other kinds have no command."""
+
+
+def attempt_apart(case: Case, folder: Path) -> Verdict:
+    """Run one case in an empty folder, as its user would: a process of its own."""
+    verdict = Verdict(case)
+    case.write(folder)
+    before = _tree(folder)
+    told = folder.parent / "told"
+    with told.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, *COMMANDS[case.kind]], cwd=folder, stdout=subprocess.DEVNULL, stderr=file,
+            env={**os.environ, "PYTHONPATH": f"{PROJECT}/src"},
+        )  # fmt: skip
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    verdict.said = told.read_text(encoding="utf-8", errors="replace")
+    verdict.seconds = used.ru_utime + used.ru_stime
+    if "Traceback (most recent call last)" in verdict.said:
+        verdict.wrong.append("a traceback: " + verdict.said.strip().splitlines()[-1])
+    _within_limits(verdict, used.ru_maxrss * 1024)
+    _judge(case, folder, process.returncode, verdict, before)
+    return verdict
+
+
 def attempt(case: Case, folder: Path) -> Verdict:
-    """Run one case in an empty folder."""
+    """Run one case in an empty folder, in this process."""
     verdict = Verdict(case)
     case.write(folder)
     before = _tree(folder)
     home, said, code = Path.cwd(), io.StringIO(), 0
     rest = _reset_peak()
-    start = time.perf_counter()
+    start = _clock()
     os.chdir(folder)
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
@@ -97,18 +139,19 @@ def attempt(case: Case, folder: Path) -> Verdict:
         code = -1
     finally:
         os.chdir(home)
-    verdict.seconds = time.perf_counter() - start
+    verdict.seconds = _clock() - start
     verdict.said = said.getvalue()
+    _within_limits(verdict, _peak() - rest)
+    if code != -1:
+        _judge(case, folder, code, verdict, before)
+    return verdict
+
+
+def _within_limits(verdict: Verdict, memory: int) -> None:
     if verdict.seconds > SECONDS:
         verdict.wrong.append(f"{verdict.seconds:.0f} s")
-    if _peak() - rest > BYTES:
-        verdict.wrong.append(f"{(_peak() - rest) / 1e9:.1f} GB of memory")
-    if code != -1:
-        with contextlib.suppress(OSError):
-            _judge(case, folder, code, verdict, before)
-    if (folder.parent / CANARY).exists() or (folder / CANARY).exists():
-        verdict.wrong.append("code of the input ran")
-    return verdict
+    if memory > BYTES:
+        verdict.wrong.append(f"{memory / 1e9:.1f} GB of memory")
 
 
 CANARY = "code-ran"
@@ -124,6 +167,8 @@ def sentence_of(said: str) -> str:
 
 def _judge(case: Case, folder: Path, code: int, verdict: Verdict, before: set[str]) -> None:
     outcome, wrong = case.outcome, verdict.wrong
+    if (folder.parent / CANARY).exists() or (folder / CANARY).exists():
+        wrong.append("code of the input ran")
     if isinstance(outcome, Refused):
         sentence = sentence_of(verdict.said)
         if code != 1:
@@ -141,6 +186,8 @@ def _judge(case: Case, folder: Path, code: int, verdict: Verdict, before: set[st
             outcome.right(folder)
         except Exception as error:  # whatever a check raises is a wrong value
             wrong.append(f"not the right value: {error}")
+    elif not (folder / "data/prepared/quarantine.csv").exists():
+        wrong.append("nothing was quarantined")
     else:
         with (folder / "data/prepared/quarantine.csv").open(encoding="utf-8", newline="") as file:
             listed = [",".join(line) for line in csv.reader(file)][1:]
@@ -153,6 +200,14 @@ def _judge(case: Case, folder: Path, code: int, verdict: Verdict, before: set[st
 def _tree(folder: Path) -> set[str]:
     """Every file below a folder; links are not followed."""
     return {os.path.join(base, name) for base, _, names in os.walk(folder) for name in names}
+
+
+def _clock() -> float:
+    """Seconds, less those in which this process was ready and another had its processor (Linux)."""
+    waited = 0
+    with contextlib.suppress(OSError):
+        waited = int(Path("/proc/self/schedstat").read_text().split()[1])
+    return time.perf_counter() - waited / 1e9
 
 
 def _reset_peak() -> int:

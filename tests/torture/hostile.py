@@ -61,7 +61,7 @@ def gadgets() -> dict[str, bytes]:
     return found
 
 
-class _Runs:
+class Runs:
     """Pickles into a call of os.system."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -103,7 +103,7 @@ def _memo() -> bytes:
 
 
 def _nested() -> dict[str, bytes]:
-    runs, paths = _Runs(), ["1/0.png"]
+    runs, paths = Runs(), ["1/0.png"]
     contents: dict[str, Any] = {
         "the whole": runs,
         "as a path": {"image_paths": [*paths, runs]},

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
-import pickle
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,8 +18,8 @@ from torch import Tensor
 from ear_teacher.cli import main
 from ear_teacher.config import ModelConfig
 from ear_teacher.models import EarVAE
-from tests.torture.cases import CANARY, Accepted, Case, Command, Refused
-from tests.torture.hostile import NESTINGS
+from tests.torture.cases import Accepted, Case, Command, Refused
+from tests.torture.hostile import NESTINGS, Runs
 
 CONFIG = ModelConfig(latent_dim=64, latent_layout="4x4", width=8)
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
@@ -221,15 +221,8 @@ def _descriptions() -> Iterator[Case]:
         yield _case(f"config.json: {name}", _put(DESCRIPTION, content), _no(""), hostile="evil" in name)
 
 
-class _Runs:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return exec, (f"open('../{CANARY}', 'w')",)
-
-
 def _torch_file() -> bytes:
-    """What `torch.save` writes of an object that calls exec when it is read."""
-    import io
-
+    """What `torch.save` writes of an object that runs a command when it is read."""
     buffer = io.BytesIO()
-    torch.save({"weights": _Runs()}, buffer, pickle_protocol=pickle.DEFAULT_PROTOCOL)
+    torch.save({"weights": Runs()}, buffer)
     return buffer.getvalue()
