@@ -7,7 +7,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint experiments serve realism forecast five_fixes greyscale diagnosis sharp teacher retrieval torture photos lock clean
+.PHONY: help run test lint experiments serve realism forecast five_fixes greyscale diagnosis sharp teacher retrieval torture \
+  fuzz audit photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,8 +69,15 @@ teacher: $(READY) ## landmarks, detection, probe and a student from the current 
 	dvc repro train@current train@v1 train@v0
 	cd studies && dvc repro teacher/dvc.yaml
 
-torture: $(READY) ## malformed and hostile inputs, each with its one right outcome
+torture: $(READY) ## malformed and hostile inputs, each with its one right outcome; a training killed 25 times
 	PYTHONPATH=src python -m tests.torture
+
+fuzz: $(READY) ## mutated files for every loader, for SECONDS=180
+	PYTHONPATH=src python -m tests.torture.fuzz $(or $(SECONDS),180)
+
+audit: $(READY) ## known vulnerabilities of the pinned packages (needs the network), and docs/licences.md
+	PYTHONPATH=src python tools/list_licences.py
+	python tools/audit.py --strict
 
 photos:
 	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: 'make $(firstword $(MAKECMDGOALS)) PHOTOS=<folder>'."; exit 1; }
