@@ -7,7 +7,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint experiments realism forecast five_fixes greyscale diagnosis sharp teacher teach retrieval torture fuzz audit photos lock clean
+.PHONY: help run test lint experiments serve realism forecast five_fixes greyscale diagnosis sharp teacher retrieval torture \
+  fuzz audit photos lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,11 @@ test: $(READY) ## run the tests
 
 experiments: $(READY) ## the leaderboard of all DVC experiments, as a table, a CSV and a page
 	ear-teacher experiments --out reports/experiments.csv --page reports/experiments.html
+
+serve: DIRECTIONS = $(wildcard reports/directions.safetensors)
+serve: LANDMARKER = $(wildcard studies/teacher/landmarker)
+serve: $(READY) ## the playground: drop a picture, see it through every model
+	ear-teacher serve $(DIRECTIONS:%=--directions %) $(LANDMARKER:%=--landmarker %)
 
 lint: $(READY) ## ruff, mypy and the one-way imports
 	ruff check .
@@ -62,10 +68,6 @@ diagnosis: $(READY) ## known faults planted in small models, and what the diagno
 teacher: $(READY) ## landmarks, detection, probe and a student from the current model
 	dvc repro train@current train@v1 train@v0
 	cd studies && dvc repro teacher/dvc.yaml
-
-teach: $(READY) ## what makes the encoder a better teacher, and what it costs in sharpness
-	dvc repro prepare weights@perceptual weights@v0
-	cd studies && dvc repro teach/dvc.yaml
 
 torture: $(READY) ## malformed and hostile inputs, each with its one right outcome; a training killed 25 times
 	PYTHONPATH=src python -m tests.torture

@@ -1,7 +1,7 @@
 """python stages/features.py current
 
 Compute what one variant's frozen backbone says of each training and validation picture and of its mirror image, once
-for all runs. Without `train.cache_features` nothing is computed.
+for all runs. Where they would not be the same at every step, nothing is computed (`train.cache_features`).
 """
 
 import sys
@@ -26,7 +26,7 @@ def main() -> None:
     variant = load_config().variant(name)
     prepared, weights = Path("data/prepared"), Path("data/weights") / name / "backbone.safetensors"
     with whole_folder(Path("data/features") / name) as folder:
-        if not variant.train.cache_features:
+        if not variant.caches_features:
             write_atomically(folder / "about.json", "{}\n")
             return
         data = PreparedData.load(prepared)

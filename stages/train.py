@@ -19,11 +19,9 @@ from ear_teacher.config import NO_BACKBONE, UserError, Variant, load_config
 from ear_teacher.data import PreparedData, to_uint8
 from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.files import write_atomically
-from ear_teacher.linear import LinearCode, spectrum
-from ear_teacher.losses import Loss, perceptual_trunk
-from ear_teacher.models import EarVAE, new_model
+from ear_teacher.linear import LinearCode
+from ear_teacher.models import EarVAE
 from ear_teacher.models.encoders import BackboneEncoder
-from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.pictures import Example, render, write_jpeg
 from ear_teacher.stage import patiently, run
 from ear_teacher.teacher.card import FILE, CardFacts, write_card
@@ -36,18 +34,18 @@ from ear_teacher.training.checkpoints import (
     only_one,
     run_key,
 )
-from ear_teacher.training.controller import target_start, wished_point
 from ear_teacher.training.features import FeatureCache, description
 from ear_teacher.training.guard import Diverged
 from ear_teacher.training.history import Row, write_events, write_history
 from ear_teacher.training.loop import Pictures, train
 from ear_teacher.training.recovery import read_recoveries
-from ear_teacher.training.teach import Teaching
+from ear_teacher.training.setup import set_up
 from ear_teacher.watching.advice import diverged
 from ear_teacher.watching.backbone_input import check_statistics
 from ear_teacher.watching.milestones import passed
 from ear_teacher.weights import load_trunk
 
+TRUNKS = Path("data/weights/perceptual")
 VALIDATION_PICTURES = 128
 GRID_PICTURES = 6
 CODE = ("augmentation.py", "forecast.py", "linear.py", "losses.py")
@@ -67,7 +65,7 @@ def main() -> None:
     prepared, weights = Path("data/prepared"), Path("data/weights") / name
     inputs = [file_hash(path) for path in (prepared / "images.npy", prepared / "index.csv")]
     features = None
-    if variant.train.cache_features:
+    if variant.caches_features:
         about = description(variant.model, inputs[0], file_hash(weights / "backbone.safetensors"))
         features = FeatureCache.load(Path("data/features") / name, about)
     files = data.index["file"].tolist()
@@ -75,27 +73,14 @@ def main() -> None:
     linear = Path("data/linear") / f"{variant.model.latent_layout}.safetensors"
     code = LinearCode.load(linear)
     code = code.truncated(variant.model.latent_dim)
-    energies = spectrum(code)
-    backbone = None
-    if variant.model.backbone != NO_BACKBONE:
-        backbone = load_trunk(weights / "backbone.safetensors")
-    model = new_model(
-        variant.model,
-        data.image_size,
-        kl_weight=wished_point(variant.loss, energies, variant.model.latent_dim).kl_weight,
-        seed=variant.train.seed,
-        code=code if variant.model.warm_start == "klt" else None,
-        shrink=variant.loss.kl_weight is None,
-        backbone=backbone,
-    ).to(device)
+    ready = set_up(
+        variant, data.image_size, code, TRUNKS,
+        backbone=load_trunk(weights / "backbone.safetensors") if variant.model.backbone != NO_BACKBONE else None,
+        aligned=load_trunk(weights / "align.safetensors") if variant.teach.align_weight else None,
+    )  # fmt: skip
+    model = ready.model.to(device)
     if isinstance(model.encoder, BackboneEncoder):
         tqdm.write(f"{name}: {check_statistics(model.encoder.backbone)}")
-    trunk = perceptual_trunk(variant.loss)
-    trunk_file = Path("data/weights/perceptual") / TRUNK_FILE[trunk] if trunk else None
-    lpips_net = load_lpips(trunk, trunk_file) if trunk and trunk_file else None
-    loss = Loss(variant.loss, lpips_net)
-    aligned = load_trunk(weights / "align.safetensors") if variant.teach.align_weight else None
-    teaching = Teaching(variant.teach, model, aligned)
 
     plots = Path("plots/train") / name
     shown = pictures.batch(data.rows("val", GRID_PICTURES), device)
@@ -123,7 +108,7 @@ def main() -> None:
                 for place in (plots, checkpoints):
                     write_jpeg(sheet, place / f"milestone_epoch_{milestone:g}.jpg")
 
-    given = [linear, *sorted(weights.glob("*.safetensors")), *([trunk_file] if trunk_file else [])]
+    given = [linear, *sorted(weights.glob("*.safetensors")), *sorted(TRUNKS.glob("*.safetensors"))]
     inputs += [file_hash(path) for path in given] + [code_hash(Path(ear_teacher.__file__).parent, *CODE)]
     key = run_key(variant.model_dump(), inputs, torch.__version__, torch.get_num_threads(), str(device))
     checkpoints = Path(".checkpoints") / f"{name}-{key}"
@@ -134,14 +119,14 @@ def main() -> None:
             tqdm.write(f"{name} diverged at step {told.diverged_at} ({told.what}); it goes on from step {steps.start}")
         return tqdm(steps, desc=f"train {name}", unit="step", initial=steps.start, total=total)
 
-    kl_start = target_start(variant.loss, energies, variant.model.latent_dim)
     for sheet in sorted(checkpoints.glob("milestone_epoch_*.jpg")):
         write_atomically(plots / sheet.name, sheet.read_bytes())
     try:
         with only_one(checkpoints), patiently() as asked_to_end:
             result = train(
-                model, loss, pictures, variant.train, checkpoints, watch, progress, kl_start, teaching, asked_to_end
-            )
+                model, ready.loss, pictures, variant.train, checkpoints, watch, progress, ready.kl_start,
+                ready.teaching, asked_to_end,
+            )  # fmt: skip
     except Diverged as error:
         epochs = variant.train.images_seen / len(pictures.train)
         raise UserError(_keep_last_good(error, model, checkpoints, variant, epochs)) from None

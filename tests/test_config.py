@@ -218,10 +218,12 @@ def test_a_config_cannot_be_changed_after_it_was_checked() -> None:
 def test_a_cache_of_features_that_would_be_wrong_is_refused_with_the_key_and_the_way_out(change, says: str) -> None:
     params = shipped()
     params["model"] |= {"backbone": "tf_efficientnet_lite0", "trainable_blocks": 0}
-    params["train"] |= {"cache_features": True}
-    assert parse_config(params).train.cache_features
+    params["train"] |= {"cache_features": "always"}
+    assert parse_config(params).variant("current").caches_features
     for section, values in change.items():
         params[section] |= values
     with pytest.raises(UserError, match=re.escape(says)) as error:
         parse_config(params)
-    assert str(error.value).endswith("or train.cache_features to false.")
+    assert str(error.value).endswith("or train.cache_features to auto.")
+    params["train"] |= {"cache_features": "auto"}
+    assert not parse_config(params).variant("current").caches_features

@@ -263,7 +263,7 @@ def test_boxes_are_clamped_to_the_picture_or_refused(box: tuple, width: int, hei
     assert 0 <= top < bottom <= height
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.tuples(st.floats(-9, 50), st.floats(-9, 50), st.floats(0.1, 90), st.floats(0.1, 90)),
     st.sampled_from(["center", "pad", "stretch"]),
@@ -293,7 +293,7 @@ def test_negative_sizes_and_boxes_outside_are_refused() -> None:
         clamp_box((0, 0, 31, 50), (50, 50), min_side=32)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from([JPEG, PNG]), st.integers(0, 10**6), st.binary(max_size=12), st.booleans())
 def test_no_mutation_of_a_file_does_more_than_be_read_or_refused(good: bytes, at: int, junk: bytes, cut: bool) -> None:
     at %= len(good)

@@ -7,7 +7,8 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import Ridge
+
+from ear_teacher.teacher.probing import Truth
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
@@ -95,28 +96,24 @@ def test_the_planted_faults_are_counted_by_the_rank_of_the_truth() -> None:
     assert "1 of 2 healthy models are called sick" in text
 
 
-def test_the_teaching_study_regresses_as_scikit_learn_does_and_chooses_the_weight_by_leaving_one_out() -> None:
-    run = module_of("teach", "run")
-    rng = np.random.default_rng(0)
-    given, asked = rng.standard_normal((30, 60)), rng.standard_normal((5, 60))
-    wanted = given @ rng.standard_normal((60, 4)) + 3 * rng.standard_normal((30, 4)) + 7
-    centred = given - given.mean(0)
-    scale = (centred**2).sum() / len(given)
-
-    def left_out(weight: float) -> float:
-        errors = [
-            Ridge(weight * scale).fit(np.delete(given, i, 0), np.delete(wanted, i, 0)).predict(given[[i]]) - wanted[i]
-            for i in range(len(given))
-        ]
-        return float(np.mean(np.square(errors)))
-
-    weight = min(run.RIDGES, key=left_out)
-    reference = Ridge(weight * scale).fit(given, wanted).predict(asked)
-    np.testing.assert_allclose(run.ridge(given, wanted, asked), reference, rtol=1e-6)
+def test_the_teachers_cases_are_measured_without_a_test_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(STUDIES / "teacher")
+    cases = module_of("teacher", "cases")
+    split = np.repeat(["train", "val", "test"], [20, 4, 4])
+    person = np.array([f"{i // 2}" for i in range(28)])
+    truth = Truth(split, person, np.zeros((28, 1, 2)), np.ones((28, 1), dtype=bool), np.zeros((28, 3)))
+    seen = cases.without_test(truth)
+    assert not np.isin(seen.rows("train"), np.flatnonzero(split != "train")).any()
+    assert seen.rows("test").tolist() == np.flatnonzero(split == "val").tolist()
+    assert len(seen.rows("val")) == 4
+    assert not set(person[seen.rows("val")]) & set(person[seen.rows("train")])
 
 
-def test_the_teaching_study_finds_a_person_by_the_nearest_other_picture() -> None:
-    rank_1 = module_of("teach", "run").rank_1
-    features = np.array([[1, 0.1], [2, 0.1], [-1, 0.2], [-3, 0.1], [0, 1]])
-    assert rank_1(features, np.array(list("aabbc"))) == pytest.approx(4 / 5)
-    assert rank_1(features, np.array(list("ababc"))) == 0
+def test_a_case_of_the_teacher_changes_what_it_names_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(STUDIES / "teacher")
+    monkeypatch.chdir(STUDIES.parent)
+    cases = module_of("teacher", "cases")
+    plain, other = (cases.changed(change, {"train": {"steps": 7}}) for change in ({}, {"loss": {"kl_weight": 0.5}}))
+    assert other.loss.kl_weight == 0.5
+    assert other.model_copy(update={"loss": plain.loss}) == plain
+    assert plain.train.steps == 7

@@ -16,7 +16,7 @@ from pytorch_msssim import ssim
 from torch import Tensor, nn
 
 from ear_teacher.config import LossConfig, UserError
-from ear_teacher.perceptual import lpips_from_features, trunk_features, vgg_l1_from_features
+from ear_teacher.perceptual import Trunk, lpips_from_features, trunk_features, vgg_l1_from_features
 from ear_teacher.similarity import ms_ssim_per_image, ms_ssim_window
 
 WEIGHT_OF_TERM = {
@@ -30,7 +30,7 @@ WEIGHT_OF_TERM = {
 }
 """Name of each term -> the key of its weight in the `loss` section of the params."""
 
-TRUNK_OF_PERCEPTUAL = {"vgg_l1": "vgg", "lpips_alex": "alex", "lpips_vgg": "vgg"}
+TRUNK_OF_PERCEPTUAL: dict[str, Trunk] = {"vgg_l1": "vgg", "lpips_alex": "alex", "lpips_vgg": "vgg"}
 """Value of `loss.perceptual` -> the LPIPS trunk it is computed with."""
 
 CENTER_SIGMA = 0.7  # half-widths; the author's value
@@ -205,7 +205,7 @@ class Loss(nn.Module):
         return edge_term(recon, target) if name == "edge" else frequency_term(recon, target)
 
 
-def perceptual_trunk(config: LossConfig) -> str | None:
+def perceptual_trunk(config: LossConfig) -> Trunk | None:
     """`alex` or `vgg`: the trunk that the perceptual term of `config` needs; None where its weight is 0."""
     return TRUNK_OF_PERCEPTUAL[config.perceptual] if config.perceptual_weight > 0 else None
 

@@ -15,7 +15,7 @@ from ear_teacher.stage import run
 HERE = Path("studies/sharp")
 METRICS = {"psnr": ("PSNR, dB", ".2f"), "ssim": ("SSIM", ".4f"), "lpips_alex": ("LPIPS alex", ".4f")}
 INGREDIENTS = {
-    "default": "default",
+    "default": "default without a backbone",
     "adamw": "AdamW for all weights, not Muon for the kernels",
     "random-start": "random weights, no warm start",
     "layout-4x4": "code 4x4x64, not 8x8x16",
@@ -28,13 +28,16 @@ INGREDIENTS = {
     "clean-target": "blurred, noisy or covered input, clean target",
     "batch-16": "half as many steps of 16 pictures",
     "width-32": "width 32, not 48",
-    "backbone-frozen": "EfficientNet-Lite0, frozen, beside the encoder's branch",
+    "backbone-frozen": "EfficientNet-Lite0, frozen, three maps beside the encoder's branch",
+    "taught": "four maps beside it, and its deepest map aligned to them (weight 0.3)",
 }
 TABLE = {
     "floats-512": "512 floats",
     "floats-2048": "2,048 floats",
     "psnr-only": "squared error alone, no perceptual or SSIM term",
     "kl-held": "KL held near 1,150 nats",
+    "taught-default": "backbone beside the branch, aligned: the default",
+    "taught-ten": "backbone beside the branch, aligned: ten minutes",
     "hour": "long, pictures not moved",
     "hour-affine": "long, pictures moved",
 }
@@ -54,7 +57,8 @@ def page(ablation: list[dict], table: dict[str, dict], cases: dict) -> str:
         "# What makes the model sharp",
         "",
         "EarVN1.0 at 128 px, 2 CPU cores, no GPU; each run one thread. Every row of both tables is a run of "
-        "`make sharp PHOTOS=<EarVN1.0 folder>`; what it changes stands in `studies/sharp/cases.yaml`.",
+        "`make sharp PHOTOS=<EarVN1.0 folder>`; what it changes stands in `studies/sharp/cases.yaml`. No backbone "
+        "stands beside the branch where the row does not say so.",
         "",
         "## One ingredient changed",
         "",

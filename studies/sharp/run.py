@@ -16,18 +16,16 @@ import yaml
 from torch import Tensor
 from tqdm import tqdm
 
-from ear_teacher.config import LAYOUT_GRID, NO_BACKBONE, Variant, load_config
+from ear_teacher.config import LAYOUT_GRID, Variant, load_config
 from ear_teacher.data import PreparedData, to_tensor
 from ear_teacher.evaluation import codes_of_size, equal_floats, equal_rate, measure, posterior_statistics
 from ear_teacher.files import write_atomically
-from ear_teacher.linear import fit_codes, spectrum
-from ear_teacher.losses import Loss, perceptual_trunk
+from ear_teacher.linear import fit_codes
 from ear_teacher.metrics.quality import Nets
-from ear_teacher.models import new_model
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.stage import run
-from ear_teacher.training.controller import target_start, wished_point
 from ear_teacher.training.loop import Pictures, train
+from ear_teacher.training.setup import set_up
 from ear_teacher.weights import load_trunk
 
 HERE = Path("studies/sharp")
@@ -39,29 +37,22 @@ QUANTILES = (0, 0.25, 0.5, 0.75, 1)
 def main() -> None:
     torch.set_num_threads(1)  # so that the results are the same on any number of cores
     name, _, seed = sys.argv[1].rpartition("-")
-    case = yaml.safe_load((HERE / "cases.yaml").read_text())[name]
-    variant = changed(case.get("change", {}), int(seed))
+    cases = yaml.safe_load((HERE / "cases.yaml").read_text())
+    case = cases[name]
+    variant = changed([cases["base"], case.get("change", {}), {"train": {"seed": int(seed)}}])
     data = PreparedData.load(Path("studies/photos/128"))
     floats = variant.model.latent_dim
     codes = fit_codes(data.images, data.rows("train"), LAYOUT_GRID.values(), max(floats, 1024))
     code = codes[variant.model.grid].truncated(floats)
-    energies = spectrum(code)
     backbone = load_trunk(Path("data/weights/v0/backbone.safetensors"))
-    model = new_model(
-        variant.model, data.image_size,
-        kl_weight=wished_point(variant.loss, energies, floats).kl_weight, seed=int(seed),
-        code=code if variant.model.warm_start == "klt" else None,
-        shrink=case.get("shrink", variant.loss.kl_weight is None),
-        backbone=backbone if variant.model.backbone != NO_BACKBONE else None,
-    )  # fmt: skip
-    trunk = perceptual_trunk(variant.loss)
-    loss = Loss(variant.loss, load_lpips(trunk, TRUNKS / TRUNK_FILE[trunk]) if trunk else None)
+    ready = set_up(variant, data.image_size, code, TRUNKS, backbone, backbone, case.get("shrink"))
+    model = ready.model
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", 48))
-    start = target_start(variant.loss, energies, floats)
     with tempfile.TemporaryDirectory() as folder:
         result = train(
-            model, loss, pictures, variant.train, Path(folder), kl_start=start,
+            model, ready.loss, pictures, variant.train, Path(folder),
             progress=lambda steps, total: tqdm(steps, desc=sys.argv[1], unit="step"),
+            kl_start=ready.kl_start, teaching=ready.teaching,
         )  # fmt: skip
     model.load_state_dict(result.best)
     model.eval()
@@ -96,13 +87,12 @@ def main() -> None:
     write_atomically(HERE / f"runs/{sys.argv[1]}.json", json.dumps(rounded(found), indent=1) + "\n")
 
 
-def changed(change: dict[str, dict[str, Any]], seed: int) -> Variant:
-    """The current model of params.yaml with other values in its sections."""
-    current = load_config().variant("current").model_dump()
-    change = {**change, "train": {**change.get("train", {}), "seed": seed}}
-    return Variant.model_validate({"name": "current"} | {
-        section: current[section] | change.get(section, {}) for section in ("model", "loss", "train")
-    })  # fmt: skip
+def changed(changes: list[dict[str, dict[str, Any]]]) -> Variant:
+    """The current model of params.yaml with other values in its sections, the last of `changes` on top."""
+    given = load_config().variant("current").model_dump()
+    for change in changes:
+        given |= {section: given[section] | values for section, values in change.items()}
+    return Variant.model_validate(given)
 
 
 def rounded(value: Any) -> Any:

@@ -59,7 +59,7 @@ def main() -> None:
                    "nme": test_errors["nme"]["mean"], "history": fitted.history}],
         "test": test_errors,
     }  # fmt: skip
-    write_atomically(HERE / "runs/landmarker.json", json.dumps(rounded(result), indent=1) + "\n")
+    write_atomically(HERE / "runs/landmarks/landmarker.json", json.dumps(rounded(result), indent=1) + "\n")
 
 
 def rendered(count: int, size: int) -> Marked:

@@ -68,7 +68,7 @@ def main() -> None:
         "steps": case["steps"], "batch_size": params["batch_size"], "val_nme_by_lr": tried, "seeds": seeds,
         "test": measured(predictions, test),
     }  # fmt: skip
-    write_atomically(HERE / f"runs/{name}.json", json.dumps(rounded(result), indent=1) + "\n")
+    write_atomically(HERE / f"runs/landmarks/{name}.json", json.dumps(rounded(result), indent=1) + "\n")
 
 
 def marked(marks: str) -> tuple[Marked, Marked, Marked]:
@@ -117,7 +117,7 @@ def table(cases: dict[str, Any]) -> None:
     """All cases, and the shipped landmarker's, in one file."""
     found: dict[str, Any] = {}
     for name in [*cases, "landmarker"]:
-        result = json.loads((HERE / f"runs/{name}.json").read_text())
+        result = json.loads((HERE / f"runs/landmarks/{name}.json").read_text())
         found[name] = {key: result[key] for key in ("encoder", "labels", "test")}
         found[name]["nme_by_seed"] = [seed["nme"] for seed in result["seeds"]]
     write_atomically(HERE / "metrics/landmarks.json", json.dumps(found, indent=1) + "\n")

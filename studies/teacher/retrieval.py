@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from kl import trained
+from cases import trained
 from subjects import HERE, PCA_FLOATS, encoders, params, rounded
 from tqdm import tqdm
 
@@ -19,8 +19,6 @@ from ear_teacher.files import write_atomically
 from ear_teacher.linear import fit_codes
 from ear_teacher.stage import run
 from ear_teacher.teacher.probing import Encoder, extract, linear_encoder, model_encoder, probe_people
-
-VALIDATION_PICTURES = 48
 
 
 def main() -> None:
@@ -32,7 +30,7 @@ def main() -> None:
     shared = encoders(data.image_size)
 
     def real() -> Encoder:
-        return model_encoder(trained(variant, data, code, "current on photos", VALIDATION_PICTURES))
+        return model_encoder(trained(variant, data, code, "current on photos"))
 
     compared: dict[str, Callable[[], Encoder]] = {
         "pca": lambda: linear_encoder(codes[1].truncated(min(PCA_FLOATS, codes[1].floats))),

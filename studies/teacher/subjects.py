@@ -79,8 +79,8 @@ def truth_of(data: PreparedData) -> Truth:
 
 
 def params() -> dict[str, Any]:
-    """The sections of probe.yaml."""
-    found: dict[str, Any] = yaml.safe_load((HERE / "probe.yaml").read_text())
+    """The sections of params.yaml beside this file."""
+    found: dict[str, Any] = yaml.safe_load((HERE / "params.yaml").read_text())
     return found
 
 

@@ -151,7 +151,7 @@ def test_a_hostile_metadata_file_runs_nothing_and_is_refused_by_name(nesting: st
     assert not (tmp_path / "ran").exists()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.integers(0, 10**6), st.integers(0, 255), st.booleans())
 def test_no_mutation_of_a_file_does_more_than_be_read_or_refused(at: int, value: int, cut: bool) -> None:
     good = bytearray(saved(PICTURES[:2]) if at % 2 else saved(np.array({"image_paths": ["a"]}, dtype=object)))

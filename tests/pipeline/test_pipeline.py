@@ -54,6 +54,11 @@ def test_a_fresh_clone_shows_metrics_params_and_plots_without_a_remote(finished:
     assert "metrics/current.json" in shown
     clone.run("dvc", "params", "diff")
     assert "index.html" in clone.run("dvc", "plots", "show", "--out", "page")
+    page = (clone.folder / "page/index.html").read_text()
+    for title in ("Rate and distortion", "PSNR", "KL of each dimension", "Loss terms of current"):
+        assert f'"text": "{title}"' in page
+    assert page.count('"type": "log"') >= 7  # the project's own templates
+    assert page.count('src="static/workspace_plots_reconstructions_zoom.jpg"') == 1
 
 
 def test_two_runs_of_the_whole_pipeline_give_the_same_bytes(finished: Project) -> None:

@@ -20,6 +20,10 @@ from ear_teacher.models import EarVAE, new_model
 from ear_teacher.report.build import build
 from ear_teacher.report.latent import Directions
 from ear_teacher.report.results import read_results
+from ear_teacher.teacher import EarTeacher
+from ear_teacher.teacher.heads import LandmarkHead
+from ear_teacher.teacher.landmarker import Landmarker
+from ear_teacher.teacher.pyramid import channels_of
 
 HOSTILE = '</script><img src=x onerror="alert(1)">'
 """A file may be called so; the page must show it as text."""
@@ -60,6 +64,18 @@ def tiny(smooth_pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) 
         models[name].save(root / "models" / name)
     _write_results(root, data, models, code)
     return Tiny(root, config, data, models, {"klt_4x4": code})
+
+
+@pytest.fixture(scope="session")
+def landmarker_folder(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A landmarker of three points, untrained."""
+    torch.manual_seed(0)
+    model = tiny.models["current"]
+    head = LandmarkHead(channels_of(model), 3, 8)
+    folder = tmp_path_factory.mktemp("teacher") / "landmarker"
+    facts = {"test_nme": 0.2, "data": "smooth noise"}
+    Landmarker(EarTeacher(model, "cpu"), head, ("helix", "tragus", "lobe"), facts).save(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +154,7 @@ def _write_results(root: Path, data: PreparedData, models: dict[str, EarVAE], co
     _write(
         root / "plots/milestones.csv",
         "variant,quantity,when,unit,low,high,value,verdict,note\nv0,psnr,1,epoch,18,20,14.5,behind,\n"
-        "v0,pictures,10,epoch,,,,not reached,clear outline\n",
+        "v0,psnr,30,epoch,24,26,14.5,not reached,\nv0,pictures,10,epoch,,,,not reached,clear outline\n",
     )
     _write(root / "params.yaml", "model:\n  latent_dim: 64\n")
     (root / "plots").mkdir(exist_ok=True)

@@ -158,6 +158,17 @@ def test_the_keyboard_chooses_ears_models_views_and_zoom(report: Watched) -> Non
     assert tab.evaluate("document.activeElement.dataset.name") == "v1"  # focus stays where it was
 
 
+def test_a_tap_on_a_small_picture_chooses_the_enlarged_part(browser, address: str) -> None:
+    watched = Watched(browser, address, has_touch=True, viewport={"width": 390, "height": 844})
+    window = watched.tab.locator(".pane .window").last
+    window.scroll_into_view_if_needed()
+    box = window.bounding_box()
+    watched.tab.touchscreen.tap(box["x"] + 0.25 * box["width"], box["y"] + 0.75 * box["height"])
+    read = "e => ['--fx', '--fy'].map(name => parseFloat(e.style.getPropertyValue(name)))"
+    assert watched.tab.locator("[data-viewer]").evaluate(read) == pytest.approx([25, 75], abs=2)
+    watched.context.close()
+
+
 def test_the_error_map_shows_the_error(report: Watched, tiny: Tiny) -> None:
     tab = report.tab
     tab.locator("input[name=mode][value=error]").check()
@@ -220,15 +231,17 @@ def test_the_page_of_experiments_loads_and_reads_well(browser, tmp_path: Path) -
     watched.context.close()
 
 
-def test_the_playground_takes_a_picture_and_moves_its_code(browser, tiny: Tiny, tmp_path: Path) -> None:
+def test_the_playground_takes_a_picture_marks_it_and_moves_its_code(
+    browser, tiny: Tiny, landmarker_folder: Path, tmp_path: Path
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     models = load_models(tiny.root / "models")
     found = {"current": latent.fit(latent.codes(tiny.models["current"], tiny.data.images, np.arange(20)), 2)}
     latent.save_directions(tmp_path / "d.safetensors", found)
-    directions, _ = load_shapes(tmp_path / "d.safetensors", None, models)
-    threading.Thread(target=serve, args=(models, directions, None, "127.0.0.1", port), daemon=True).start()
+    directions, landmarker = load_shapes(tmp_path / "d.safetensors", landmarker_folder, models)
+    threading.Thread(target=serve, args=(models, directions, landmarker, "127.0.0.1", port), daemon=True).start()
     home = f"http://127.0.0.1:{port}/"
     for _ in range(100):
         try:
@@ -246,6 +259,8 @@ def test_the_playground_takes_a_picture_and_moves_its_code(browser, tiny: Tiny, 
     Image.fromarray(tiny.data.images[40]).resize((64, 64)).save(tmp_path / "ear.jpg")
     tab.locator("[data-file]").set_input_files(tmp_path / "ear.jpg")
     sync_api.expect(tab.locator(".pane strong")).to_have_text(["original", "v0", "v1", "current"])
+    titles = tab.locator("[data-points] title").evaluate_all("all => all.map(title => title.textContent)")
+    assert titles == ["helix", "tragus", "lobe"]
     before = tab.locator("[data-over]").get_attribute("src")
     tab.locator("[data-sliders] input").first.fill("2")
     sync_api.expect(tab.locator(".pane strong").last).to_have_text("moved")

@@ -38,7 +38,7 @@ def test_equal_ratios_are_equal_steps_on_a_logarithmic_axis() -> None:
 
 def test_series_are_told_apart_without_colour_and_read_aloud() -> None:
     series = [Series(name, [1, 2], [1, 2], name, "both") for name in ("v0", "v1", "current")]
-    chart = str(line_chart(series, Axis("x"), Axis("y"), "Rise", Box("wish", (1, 2), (1, 2))))
+    chart = str(line_chart(series, Axis("x"), Axis("y"), "Rise", [Box("wish", (1, 2), (1, 2))]))
     assert chart.count("<circle") == 3  # two points and the legend's
     assert 'aria-label="Rise. v0: last value 2; v1: last value 2; current: last value 2."' in chart
     assert ">wish</li>" in chart

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from PIL import Image
 from ear_teacher.config import UserError
 from ear_teacher.data import to_tensor, to_uint8
 from ear_teacher.report import build as building
+from ear_teacher.report import content, drawings
 from ear_teacher.report.ears import choose
 from ear_teacher.report.results import read_results
 from tests.report.conftest import HOSTILE, Tiny
@@ -115,13 +117,41 @@ def test_the_table_has_every_variant_and_what_the_author_expected(page: str) -> 
         assert text in page
 
 
+def test_a_curve_shows_the_milestones_its_run_has_reached(tiny: Tiny) -> None:
+    psnr, ssim, *_ = (str(found["chart"]) for found in drawings.curves(read_results(tiny.root)))
+    assert psnr.count('class="wish"') == 2  # epoch 1, and the legend's; the runs end at epoch 2
+    assert "the author&#39;s milestone" in psnr
+    assert "wish" not in ssim
+
+
+def test_the_study_of_the_teacher_appears_once_it_has_run(tiny: Tiny, page: str, tmp_path: Path) -> None:
+    assert "Label efficiency" not in page
+    shutil.copytree(tiny.root, tmp_path / "copy")
+    (tmp_path / "copy/plots/teacher").mkdir()
+    lines = ["encoder,labels,features,mean,ci_low,ci_high", "hog,10,code,0.05,0.04,0.06", "hog,100,code,0.03,0.02,0.04",
+             "current,10,maps,0.04,0.03,0.05", "current,100,code,0.02,0.01,0.03"]  # fmt: skip
+    (tmp_path / "copy/plots/teacher/label_efficiency.csv").write_text("\n".join(lines) + "\n")
+    labels = read_results(tmp_path / "copy").labels
+    assert labels is not None
+    chart = str(drawings.label_efficiency(labels))
+    assert 'aria-label="Label efficiency. hog: last value 0.03; current: last value 0.02."' in chart
+
+
+def test_the_page_says_how_long_each_model_was_trained() -> None:
+    assert content.budget({"summaries": {}}) == ""
+    seen = {"training pictures seen": {"v0": 4096, "v1": 4096, "current": 4096}}
+    assert content.budget({"summaries": seen}) == "v0, v1 and current each saw 4,096 pictures in training."
+    seen["training pictures seen"]["current"] = 96
+    assert content.budget({"summaries": seen}) == "Pictures seen in training: v0 4,096, v1 4,096, current 96."
+
+
 def test_a_page_that_grows_too_large_is_refused(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "LARGEST", 10_000)
     with pytest.raises(UserError, match=r"lower report\.ears \(10\)"):
         tiny.build()
 
 
-def test_a_missing_result_is_named(tiny: Tiny, tmp_path) -> None:
+def test_a_missing_result_is_named(tiny: Tiny, tmp_path: Path) -> None:
     shutil.copytree(tiny.root, tmp_path / "copy")
     (tmp_path / "copy/metrics/compare.json").write_text("{")
     with pytest.raises(UserError, match=r"compare\.json is missing or damaged"):

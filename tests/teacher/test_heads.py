@@ -67,7 +67,7 @@ def test_the_spread_loss_is_scipys_jensen_shannon_divergence() -> None:
     np.testing.assert_allclose(perfect.item(), 0, atol=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_points_follow_the_picture_wherever_it_is_moved(seed: int) -> None:
     line = torch.linspace(0, 1, 65)[:-1] + 1 / 128

@@ -32,7 +32,7 @@ from ear_teacher.teacher.probing.retrieval import Gallery, compare_people, equal
 from ear_teacher.teacher.probing.tasks import labelled
 
 
-@limits(max_examples=20, deadline=None)
+@limits(max_examples=20)
 @given(rows=st.integers(5, 30), width=st.integers(1, 40), seed=st.integers(0, 999))
 def test_ridge_is_scikit_learns_at_the_penalty_validation_chose(rows: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from ear_teacher.config import LossConfig, ModelConfig, TrainConfig, UserError
+from ear_teacher.config import LossConfig, ModelConfig, TeachConfig, TrainConfig, UserError
 from ear_teacher.losses import Loss
 from ear_teacher.models import EarVAE
+from ear_teacher.models.backbone import Backbone
 from ear_teacher.training.features import FeatureCache, description, write_features
 from ear_teacher.training.loop import Pictures, Result, train
+from ear_teacher.training.teach import Teaching
 
 BESIDE = ModelConfig(
     latent_dim=64, latent_layout="4x4", width=8, warm_start="none", backbone="tf_efficientnet_lite0",
@@ -21,8 +23,9 @@ ITSELF = ModelConfig(
     encoder="backbone", decoder="transposed", latent_dim=32, latent_layout="vector", width=16, warm_start="none",
     backbone="tf_efficientnet_lite0", trainable_blocks=0,
 )  # fmt: skip
-TRAIN = TrainConfig(steps=4, batch_size=6, validate_every=2, milestones=(), cache_features=True)
+TRAIN = TrainConfig(steps=4, batch_size=6, validate_every=2, milestones=(), cache_features="always")
 ROWS = np.arange(4, 48)
+OFF = TeachConfig()
 
 
 def fresh(config: ModelConfig) -> EarVAE:
@@ -42,15 +45,19 @@ def opened(cached: tuple[ModelConfig, Path]) -> FeatureCache:
     return FeatureCache.load(cached[1], description(cached[0], "pictures", "weights"))
 
 
-def trained(config: ModelConfig, images: np.ndarray, folder: Path, features: FeatureCache | None) -> tuple[Result, int]:
-    """A short run, and how often the backbone ran."""
+def trained(
+    config: ModelConfig, images: np.ndarray, folder: Path, features: FeatureCache | None, teach: TeachConfig = OFF
+) -> tuple[Result, int]:
+    """A short run, and how often a backbone ran, that of the encoder or that of the alignment."""
     model, calls = fresh(config), []
-    backbone = model.encoder.backbone
-    assert backbone is not None
-    forward = backbone.forward
-    backbone.forward = lambda given: (calls.append(0), forward(given))[1]
+    assert model.encoder.backbone is not None
+    teaching = Teaching(teach, model, model.encoder.backbone.network.state_dict())
+    for module in [*model.modules(), *teaching.modules()]:
+        if isinstance(module, Backbone):
+            module.register_forward_hook(lambda *_: calls.append(0))
     pictures = Pictures(images, ROWS[:36], ROWS[36:], features)
-    return train(model, Loss(LossConfig(kl_weight=1e-5)), pictures, TRAIN, folder), len(calls)
+    loss = Loss(LossConfig(kl_weight=1e-5))
+    return train(model, loss, pictures, TRAIN, folder, teaching=teaching), len(calls)
 
 
 def test_training_with_the_cache_is_training_without_it_and_never_runs_the_backbone(
@@ -64,6 +71,21 @@ def test_training_with_the_cache_is_training_without_it_and_never_runs_the_backb
     wrong, _ = trained(cached[0], smooth_pictures, tmp_path / "c", never_mirrored)
     assert apart(without, with_it) < 0.005  # a convolution rounds otherwise in batches of another size
     assert apart(without, with_it) < 0.2 * apart(without, wrong)
+
+
+def test_alignment_to_the_cached_backbone_never_runs_it_and_asks_for_the_same(
+    cached, smooth_pictures, tmp_path
+) -> None:
+    teach = TeachConfig(align_weight=0.1, align_margin=0)
+    _, ran = trained(cached[0], smooth_pictures, tmp_path, opened(cached), teach)
+    assert ran == 0
+    model = fresh(cached[0])
+    teaching = Teaching(teach, model, model.encoder.backbone.network.state_dict())
+    pictures = Pictures(smooth_pictures, ROWS[:36], ROWS[36:], opened(cached))
+    images, known = (give(ROWS[:6], torch.device("cpu")) for give in (pictures.batch, pictures.known))
+    _, deepest = teaching.encode(model, images, known)
+    given, computed = (teaching(model, deepest, images, torch.Generator(), what)[1] for what in (known, None))
+    assert given["align"].item() == pytest.approx(computed["align"].item(), rel=1e-4)
 
 
 def apart(one: Result, two: Result) -> float:

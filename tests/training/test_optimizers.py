@@ -13,7 +13,7 @@ from ear_teacher.training.optimizers import Muon, optimizers, orthogonalised
 MODEL = ModelConfig(latent_dim=64, latent_layout="4x4", width=8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 99), scale=st.floats(1e-4, 1e4))
 def test_singular_vectors_stay_and_singular_values_become_about_one(
     rows: int, columns: int, seed: int, scale: float

@@ -55,6 +55,7 @@ def test_the_alignment_is_that_of_yao_place_by_place() -> None:
             max(0, abs(one[:, i] @ one[:, j] - two[:, i] @ two[:, j]) - 0.25) for i in range(4) for j in range(4)
         ])  # fmt: skip
     assert float(align_term(torch.tensor(made), torch.tensor(wanted))) == pytest.approx(total / 3)
+    assert float(align_term(torch.tensor(made), torch.tensor(wanted), margin=0)) > total / 3
 
 
 def test_the_alignment_asks_for_direction_not_length_and_no_more_than_its_margins() -> None:

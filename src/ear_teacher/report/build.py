@@ -21,7 +21,7 @@ from ear_teacher.config import VARIANTS, Config, UserError
 from ear_teacher.data import PreparedData, to_tensor, to_uint8
 from ear_teacher.linear import LinearCode
 from ear_teacher.models import EarVAE
-from ear_teacher.report import content, latent
+from ear_teacher.report import content, drawings, latent
 from ear_teacher.report.ears import choose, render, viewer_data
 from ear_teacher.report.page import LARGEST
 from ear_teacher.report.page import render as fill
@@ -83,20 +83,20 @@ def build(
     labels = {key: key for key in VARIANTS} | {"linear": "linear code"}
 
     space, directions = _latent(config, data, models, shown, pictures)
-    labels_table = results.label_efficiency
     text = fill(
         "report.html",
         scripts=("viewer.js", "start.js"),
         headline=content.headline(results.compare),
+        budget=content.budget(results.compare),
         comparison=content.comparison(results.compare),
         ears={"count": len(ears), "data": viewer_data(ears, labels)},
         joint=results.forecast["joint_target"]["sentence"],
         charts={
-            "rate": content.rate_distortion(results, config),
-            "training": content.curves(results),
-            "kl": content.kl_per_dimension(results),
-            "spectrum": content.spectra(results),
-            "labels": content.label_efficiency(labels_table) if labels_table is not None else None,
+            "rate": drawings.rate_distortion(results, config),
+            "training": drawings.curves(results),
+            "kl": drawings.kl_per_dimension(results),
+            "spectrum": drawings.spectra(results),
+            "labels": None if results.labels is None else drawings.label_efficiency(results.labels),
         },
         milestones=content.milestones(results),
         diagnosis=content.diagnosis(results),

@@ -1,4 +1,4 @@
-"""The results as the template takes them: numbers as text, charts as SVG, one plain sentence a section."""
+"""The results as the template takes them: numbers as text, one plain sentence a section."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from markupsafe import Markup
 
 from ear_teacher.comparison import METRICS
-from ear_teacher.config import VARIANTS, Config
+from ear_teacher.config import VARIANTS
 from ear_teacher.diagnosis.causes import CAUSES
 from ear_teacher.diagnosis.page import WORTH_TELLING
 from ear_teacher.expectations import EXPECTATIONS
-from ear_teacher.report.figures import Axis, Box, Draw, Series, line_chart
 from ear_teacher.report.results import Results
 
 LEADING = ("psnr", "ssim", "lpips_alex", "perceptual_vgg_l1", "ciede2000", "detail_center", "kl")
@@ -26,7 +23,7 @@ WORDS = {
     "lpips_alex": "difference to the eye, 0 = equal",
     "perceptual_vgg_l1": "the author's own measure, 0 = equal",
     "ciede2000": "1 is just visible",
-    "detail_center": "fine structure rebuilt, 1 = all of it",
+    "detail_center": "fine structure rebuilt: 1 = all of it, below 0 = more is wrong than there was",
     "kl": "information in the code",
 }
 COLUMNS = (*VARIANTS, "linear")
@@ -45,12 +42,21 @@ def headline(compare: Mapping[str, Any]) -> str:
     psnr, lpips = compare["metrics"]["psnr"], compare["metrics"]["lpips_alex"]
     ours, line = psnr["current"], psnr["linear"]["mean"]
     against = _signed(ours["mean"] - line, 1)
-    return (
+    return _unbroken(
         f"The current model rebuilds unseen ears at {ours['mean']:.1f} dB with an LPIPS of "
         f"{lpips['current']['mean']:.3f}: {_signed(ours['change'], 1)} dB against v0 "
         f"(LPIPS {lpips['v0']['mean']:.3f}) and {against} dB against a linear code of as many floats "
         f"(LPIPS {lpips['linear']['mean']:.3f})."
     )
+
+
+def budget(compare: Mapping[str, Any]) -> str:
+    """How long each model was trained, which the first sentence is silent of."""
+    seen = compare["summaries"].get("training pictures seen", {})
+    if len(set(seen.values())) == 1:
+        return f"v0, v1 and current each saw {next(iter(seen.values())):,.0f} pictures in training."
+    told = ", ".join(f"{name} {pictures:,.0f}" for name, pictures in seen.items())
+    return f"Pictures seen in training: {told}." if told else ""
 
 
 def comparison(compare: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,99 +128,6 @@ def _judged(verdicts: Sequence[str]) -> list[tuple[str, str]]:
     """(class, text) of each different verdict on the author's expectation."""
     signs = {"met": "✓ met", "above": "✗ above", "below": "✗ below"}
     return [("met" if v == "met" else "missed", signs[v]) for v in dict.fromkeys(verdicts) if v in signs]
-
-
-def rate_distortion(results: Results, config: Config) -> Markup:
-    """Forecast curves, forecast points hollow, measured points filled, and the author's wish."""
-    size = config.model.latent_dim
-    lines = ((name, table[table["kl"] > 1]) for name, table in results.curves.items())
-    curves = [
-        Series(f"forecast, {name} code of {size} floats", _floats(t["kl"]), _floats(t["psnr_sampled"]), style)
-        for (name, t), style in zip(lines, ("other", "other dash", "other dots"), strict=False)
-    ]
-    kinds: tuple[tuple[str, Draw], ...] = (("forecast", "hollow"), ("measured", "points"))
-    points = [
-        Series(f"{name}, {key}", [row[f"kl_{key}"]], [row[f"psnr_sampled_{key}"]], str(name), draw)
-        for key, draw in kinds
-        for name, row in results.points.iterrows()
-    ]
-    wish = Box("the author's wish", config.forecast.kl_range, config.forecast.psnr_range)
-    told = "; ".join(
-        f"{name}: {row['psnr_sampled_measured']:.1f} dB at {row['kl_measured']:.0f} nats measured, "
-        f"{row['psnr_sampled_forecast']:.1f} dB at {row['kl_forecast']:.0f} nats forecast"
-        for name, row in results.points.iterrows()
-    )
-    axes = Axis("KL, nats a picture", log=True), Axis("PSNR of a sampled code, dB")
-    return line_chart([*curves, *points], *axes, "Rate and distortion", wish, told)
-
-
-def curves(results: Results) -> list[dict[str, Any]]:
-    """Training curves, each with its heading."""
-    epoch = Axis("epoch")
-    found = []
-    for heading, column, label in (
-        ("PSNR", "val/psnr", "dB, validation people"),
-        ("SSIM", "val/ssim", "SSIM, validation people"),
-        ("KL", "val/kl", "nats a picture"),
-    ):
-        series = [
-            Series(name, _floats(table["epoch"]), _floats(table[column]), name, "both")
-            for name, table in results.histories.items()
-        ]
-        axis = Axis(label, log=column == "val/kl")
-        found.append({"heading": heading, "chart": line_chart(series, epoch, axis, f"{heading} over the epochs")})
-    found += [_terms(name, table) for name, table in results.histories.items() if name == "current"]
-    return found
-
-
-def _terms(name: str, table: pd.DataFrame) -> dict[str, Any]:
-    """The weighted terms of a loss, in training and in validation."""
-    styles = dict(zip(("recon", "perceptual", "ssim", "kl"), ("current", "v0", "linear", "v1"), strict=True))
-    series = []
-    for term, style in styles.items():
-        for part, kind in (("val", ""), ("train", " thin")):
-            column = f"{part}/weighted/{term}"
-            if column in table and (table[column].fillna(0) > 0).any():
-                label = f"{term}, {'validation' if part == 'val' else 'training'}"
-                series.append(Series(label, _floats(table["epoch"]), _floats(table[column]), style + kind))
-    heading = f"Loss terms of {name}"
-    chart = line_chart(series, Axis("epoch"), Axis("weighted term", log=True), heading)
-    return {"heading": heading, "chart": chart}
-
-
-def spectra(results: Results) -> Markup:
-    """Power of originals and reconstructions over spatial frequency."""
-    current = results.spectra["current"]
-    series = [Series("originals", _floats(current["frequency"]), _floats(current["original"]), "other")]
-    series += [
-        Series(name, _floats(t["frequency"]), _floats(t["reconstruction"]), name) for name, t in results.spectra.items()
-    ]
-    if "linear" in current:
-        series.append(Series("linear code", _floats(current["frequency"]), _floats(current["linear"]), "linear"))
-    return line_chart(series, Axis("cycles per pixel"), Axis("log₁₀ of the power"), "Spectrum")
-
-
-def kl_per_dimension(results: Results) -> Markup:
-    """KL of each dimension of the code, in falling order."""
-    series = [Series(name, _floats(t["rank"]), _floats(t["kl"]), name) for name, t in results.kl.items()]
-    return line_chart(
-        series, Axis("dimension, by rank", log=True), Axis("nats", log=True), "KL of each dimension of the code"
-    )
-
-
-def label_efficiency(table: pd.DataFrame) -> Markup | None:
-    """Error over the number of labels, a line for each set of features; None where the columns are not known."""
-    x = next((c for c in ("labels", "labelled", "n_labels", "pictures", "images", "n") if c in table), None)
-    y = next((c for c in ("nme", "nme_mean", "error", "mean") if c in table), None)
-    group = next((c for c in ("features", "encoder", "method", "name", "variant") if c in table), None)
-    if x is None or y is None or group is None:
-        return None
-    styles = ["current", "linear", "v0", "v1", "other", "other dash", "other dots"]
-    series = [
-        Series(str(name), _floats(part[x]), _floats(part[y]), styles[i % len(styles)], "both")
-        for i, (name, part) in enumerate(table.groupby(group, sort=False))
-    ]
-    return line_chart(series, Axis("labelled pictures", log=True), Axis(y.replace("_", " ")), "Label efficiency")
 
 
 def diagnosis(results: Results) -> list[dict[str, Any]]:
@@ -294,12 +207,13 @@ def data_page(results: Results) -> dict[str, Any]:
     }
 
 
-def _floats(column: pd.Series) -> list[float]:
-    return [float(value) for value in column]
-
-
 def _number(value: float | None, decimals: int) -> str:
     return "–" if value is None or not np.isfinite(value) else f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def _unbroken(text: str) -> str:
+    """No line ends between a number and its unit."""
+    return text.replace(" dB", "\N{NO-BREAK SPACE}dB")
 
 
 def _signed(value: float, decimals: int) -> str:

@@ -46,7 +46,8 @@ def ask_dvc(project: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: the folder is no DVC project, or DVC failed.
     """
-    command = [sys.executable, "-m", "dvc", "exp", "show", "--json", "--all-commits"]
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
+    command += [part for base in ("HEAD", *_bases(project)) for part in ("--rev", base)]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1].removeprefix("ERROR: ")
@@ -55,6 +56,14 @@ def ask_dvc(project: Path) -> list[dict[str, Any]]:
         return list(json.loads(done.stdout))
     except ValueError:
         raise UserError(f"{project}: `dvc exp show --json` gave no JSON; run it alone to see why.") from None
+
+
+def _bases(project: Path) -> list[str]:
+    """The commits that experiments start from: DVC keeps them as refs/exps/<2 digits>/<38 digits>/<name>."""
+    command = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    parts = [line.split("/") for line in done.stdout.splitlines()]
+    return sorted({part[2] + part[3] for part in parts if len(part) == 5 and len(part[2]) == 2})
 
 
 def leaderboard(shown: Sequence[Mapping[str, Any]], by: str = "psnr") -> pd.DataFrame:
@@ -125,7 +134,7 @@ def as_page(table: pd.DataFrame) -> str:
     return render(
         "experiments.html",
         charts=[chart for chart in charts if chart["chart"]],
-        heads=list(_HEADS.values()),
+        heads=list(_HEADS.values())[1:-1],
         rows=_cells(table),
         count=len(table),
     )

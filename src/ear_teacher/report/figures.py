@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 460, 290
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 68, 16, 14, 44
 
 Draw = Literal["line", "points", "hollow", "both"]
 Shape = Literal["circle", "square", "diamond", "triangle"]
@@ -53,7 +53,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Box:
-    """A marked area, such as a wish: its name and two corners."""
+    """A marked area, such as a wish: its name and its range along each axis; a bar where the range in x is a point."""
 
     name: str
     x: tuple[float, float]
@@ -61,7 +61,7 @@ class Box:
 
 
 def line_chart(
-    series: Sequence[Series], x: Axis, y: Axis, title: str, box: Box | None = None, described: str = ""
+    series: Sequence[Series], x: Axis, y: Axis, title: str, boxes: Sequence[Box] = (), described: str = ""
 ) -> Markup:
     """A chart with its legend, as one `<div>`.
 
@@ -69,19 +69,20 @@ def line_chart(
         series: at least one of them with a value.
         x, y: the axes.
         title: what a screen reader says first.
-        box: an area to mark.
+        boxes: areas to mark; those of one name have one place in the legend.
         described: what the chart shows, in words, for those who cannot see it; the last values where not given.
     """
     kept = [_finite(one, x, y) for one in series]
-    xs = [*np.concatenate([one.x for one in kept]), *(box.x if box else ())]
-    ys = [*np.concatenate([one.y for one in kept]), *(box.y if box else ())]
+    xs = [*np.concatenate([one.x for one in kept]), *(end for box in boxes for end in box.x)]
+    ys = [*np.concatenate([one.y for one in kept]), *(end for box in boxes for end in box.y)]
     across, x_ticks = _scale(xs, x, LEFT, WIDTH - RIGHT)
     up, y_ticks = _scale(ys, y, HEIGHT - BOTTOM, TOP)
     parts = [*_grid(x_ticks, y_ticks, across, up, x, y)]
-    if box:
+    for box in boxes:
         left, right, low, high = across(box.x[0]), across(box.x[1]), up(box.y[0]), up(box.y[1])
-        parts.append(f'<rect class="wish" x="{left:.1f}" y="{high:.1f}" width="{right - left:.1f}" '
-                     f'height="{low - high:.1f}"/>')  # fmt: skip
+        wider = max(_BAR - (right - left), 0) / 2
+        parts.append(f'<rect class="wish" x="{left - wider:.1f}" y="{high:.1f}" '
+                     f'width="{right - left + 2 * wider:.1f}" height="{low - high:.1f}"/>')  # fmt: skip
     for one in kept:
         points = [(across(a), up(b)) for a, b in zip(one.x, one.y, strict=True)]
         if one.draw in ("line", "both") and len(points) > 1:
@@ -95,9 +96,11 @@ def line_chart(
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}. {escape(words)}.">'
         f"{''.join(parts)}</svg>"
     )
-    return Markup(f'<div class="chart">{drawing}{_legend(kept, box)}</div>')
+    return Markup(f'<div class="chart">{drawing}{_legend(kept, boxes)}</div>')
 
 
+_BAR = 10
+"""Width of an area, at least."""
 _NOTHING = 1e-12
 """What is smaller counts as 0."""
 
@@ -146,7 +149,7 @@ def _grid(x_ticks: list[float], y_ticks: list[float], across: _Scale, up: _Scale
     for tick in y_ticks:
         place = up(tick)
         yield f'<path class="grid" d="M{LEFT} {place:.1f}H{right}"/>'
-        yield f'<text class="tick" x="{LEFT - 7}" y="{place + 4:.1f}" text-anchor="end">{_tick(tick, y)}</text>'
+        yield f'<text class="tick" x="{LEFT - 10}" y="{place + 4:.1f}" text-anchor="end">{_tick(tick, y)}</text>'
     for tick in x_ticks:
         place = across(tick)
         yield f'<path class="grid" d="M{place:.1f} {bottom}v5"/>'
@@ -165,7 +168,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _tick(value: float, axis: Axis) -> str:
-    if axis.log and (value >= 1e5 or value < 1e-2):
+    if axis.log and (value >= 1e5 or value < 1e-3):
         power = math.floor(math.log10(value) + 1e-9)
         lead = round(value / 10**power)
         return ("" if lead == 1 else f"{lead}·") + "10" + str(power).translate(_SUPERSCRIPT)
@@ -191,14 +194,14 @@ def _marker(x: float, y: float, style: str, filled: str, size: float = 4.6) -> s
     return f'<path {names} d="{road}"/>'
 
 
-def _legend(series: Sequence[Series], box: Box | None) -> str:
+def _legend(series: Sequence[Series], boxes: Sequence[Box]) -> str:
     entries = []
     for one in series:
         line = f'<path class="line {one.style}" d="M1 7H29"/>' if one.draw in ("line", "both") else ""
         mark = "" if one.draw == "line" else _marker(15, 7, one.style, "hollow" if one.draw == "hollow" else "filled")
         entries.append((f"{line}{mark}", one.name))
-    if box:
-        entries.append(('<rect class="wish" x="2" y="1" width="26" height="12"/>', box.name))
+    for name in dict.fromkeys(box.name for box in boxes):
+        entries.append(('<rect class="wish" x="2" y="1" width="26" height="12"/>', name))
     items = "".join(
         f'<li><svg viewBox="0 0 30 14" width="30" height="14" aria-hidden="true">{mark}</svg>{escape(name)}</li>'
         for mark, name in entries

@@ -12,9 +12,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +27,7 @@ from ear_teacher.report.latent import Directions, load_directions
 from ear_teacher.report.page import render
 from ear_teacher.report.pictures import webp
 from ear_teacher.teacher import EarTeacher
+from ear_teacher.teacher.landmarker import Landmarker
 
 try:
     import flask
@@ -41,12 +40,6 @@ MOST_PIXELS = 40_000_000
 FURTHEST = 4.0
 """Standard deviations that a slider goes at most."""
 _EVERYWHERE = {"", "0.0.0.0", "::", "[::]", "*"}
-
-
-class Landmarks(Protocol):
-    """What finds landmarks: pictures (N, S, S, 3) uint8 -> (N, P, 2) in pixels of the picture."""
-
-    def predict(self, pictures: Any) -> Any: ...
 
 
 def load_models(folder: Path) -> dict[str, EarTeacher]:
@@ -65,7 +58,7 @@ def load_models(folder: Path) -> dict[str, EarTeacher]:
 
 def load_shapes(
     directions: Path | None, landmarker: Path | None, models: Mapping[str, EarTeacher]
-) -> tuple[dict[str, Directions], Landmarks | None]:
+) -> tuple[dict[str, Directions], Landmarker | None]:
     """The latent directions that fit the models, and the landmarker, where they are named.
 
     Raises:
@@ -78,16 +71,13 @@ def load_shapes(
             if code.center.shape != (config.channels, config.grid, config.grid):
                 raise UserError(f"{directions}: is not of the model {name}; `dvc repro report` writes it anew.")
     kept = {name: code for name, code in found.items() if name in models}
-    if landmarker is None:
-        return kept, None
-    finder: Landmarks = import_module("ear_teacher.teacher.landmarker").Landmarker.load(landmarker)
-    return kept, finder
+    return kept, Landmarker.load(landmarker, "cpu") if landmarker else None
 
 
 def create_app(
     models: Mapping[str, EarTeacher],
     directions: Mapping[str, Directions],
-    landmarker: Landmarks | None,
+    landmarker: Landmarker | None,
     hosts: set[str],
 ) -> flask.Flask:
     """The application.
@@ -110,7 +100,7 @@ def create_app(
         viewer=viewer_data([], order),
         sliders={name: len(code.deviations) for name, code in directions.items()},
         furthest=FURTHEST,
-        landmarks=landmarker is not None,
+        landmarks=None if landmarker is None else {"names": landmarker.names, "facts": landmarker.facts},
         largest=LARGEST_UPLOAD,
     )
     busy = threading.Lock()  # one picture at a time: each takes all cores
@@ -156,7 +146,7 @@ def create_app(
         square = _sent_picture(size)
         with busy:
             recons = {name: to_uint8(models[name].reconstruct(square))[0] for name in order}
-            points = None if landmarker is None else np.asarray(landmarker.predict(square[None]))[0, :, :2] / size
+            points = None if landmarker is None else (landmarker.predict(square)[0] + 0.5) / size
         ear = {
             "name": "your picture",
             "person": "",
@@ -165,7 +155,7 @@ def create_app(
             "pictures": {"original": webp(square), **{name: webp(picture) for name, picture in recons.items()}},
             "quality": {name: {"psnr": _psnr(square, picture)} for name, picture in recons.items()},
         }
-        return flask.jsonify(ear=ear, landmarks=None if points is None else points.round(4).tolist())
+        return flask.jsonify(ear=ear, landmarks=None if points is None else points.tolist())
 
     @app.post("/move/<name>")
     def move(name: str) -> flask.Response:
@@ -185,7 +175,7 @@ def create_app(
 def serve(
     models: Mapping[str, EarTeacher],
     directions: Mapping[str, Directions],
-    landmarker: Landmarks | None,
+    landmarker: Landmarker | None,
     host: str,
     port: int,
 ) -> None:

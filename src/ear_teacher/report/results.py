@@ -33,7 +33,7 @@ class Results:
         quarantine: files that were left out, and why.
         contact_sheet: a JPEG.
         params: params.yaml as it stands.
-        label_efficiency: a table, or None.
+        labels: landmark error of each encoder by the number of labels; None where the study has not run.
     """
 
     compare: dict[str, Any]
@@ -52,7 +52,7 @@ class Results:
     quarantine: pd.DataFrame
     contact_sheet: bytes
     params: str
-    label_efficiency: pd.DataFrame | None
+    labels: pd.DataFrame | None
 
 
 def read_results(root: Path) -> Results:
@@ -75,7 +75,6 @@ def read_results(root: Path) -> Results:
         return {name: table(pattern.format(name), **options) for name in VARIANTS}
 
     layouts = [p for p in (root / f"plots/forecast/{n}.csv" for n in ("vector", "4x4", "8x8")) if _holds(p)]
-    efficiency = root / LABEL_EFFICIENCY
     texts = {"file": str, "person": str}
     return Results(
         compare=record("metrics/compare.json"),
@@ -99,7 +98,7 @@ def read_results(root: Path) -> Results:
         quarantine=table("data/prepared/quarantine.csv", dtype=str, keep_default_na=False),
         contact_sheet=_read(root / "plots/contact_sheet.jpg", Path.read_bytes),
         params=_read(root / "params.yaml", lambda file: file.read_text(encoding="utf-8")),
-        label_efficiency=pd.read_csv(efficiency) if _holds(efficiency) else None,
+        labels=table(str(LABEL_EFFICIENCY)) if _holds(root / LABEL_EFFICIENCY) else None,
     )
 
 

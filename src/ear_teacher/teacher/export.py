@@ -211,5 +211,8 @@ def _meaning(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
         "logvar": "log-variances of the posterior",
         "tokens": "features of the pretrained backbone, row by row",
     }
-    spatial = f"spatial features, one place for {name.removeprefix('stride')} x {name.removeprefix('stride')} pixels"
+    whose, _, stride = name.rpartition("stride")
+    spatial = (
+        f"spatial features{' of the pretrained backbone' if whose else ''}, one place for {stride} x {stride} pixels"
+    )
     return _tensor(["N", *shape], "[-20, 10]" if name == "logvar" else "any", meanings.get(name, spatial))

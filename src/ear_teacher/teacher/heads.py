@@ -25,7 +25,8 @@ class TopDown(nn.Module):
     each level is a residual block on the sum of its maps and the level above.
 
     Args:
-        channels: channels of each map by name, `stride<n>` or `mean` (the code, which joins the coarsest level).
+        channels: channels of each map by name, `stride<n>`, `backbone<i>_stride<n>`, or `mean` (the code, which joins
+            the coarsest level).
         width: channels inside.
     """
 
@@ -163,7 +164,7 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 def _stride(name: str) -> int:
-    return int(name.removeprefix("stride"))
+    return int(name.rpartition("stride")[2])
 
 
 def _level(name: str) -> int:

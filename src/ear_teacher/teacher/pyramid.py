@@ -21,8 +21,9 @@ class Features:
     Attributes:
         mean: (N, k, g, g) posterior means, the code; float32 whatever the model computes in.
         logvar: (N, k, g, g) their log-variances; float32.
-        maps: spatial features, finest first: `stride4` -> (N, C, S/4, S/4) and so on.
-        tokens: (N, T, C) features of the pretrained backbone, row by row; None without one.
+        maps: spatial features, finest first: the encoder's own, `stride4` -> (N, C, S/4, S/4) and so on, then those it
+            takes from a pretrained backbone, where there is one: `backbone0_stride16` and so on.
+        tokens: (N, T, C) the backbone's deepest map, row by row; None without one.
     """
 
     mean: Tensor
@@ -45,8 +46,10 @@ def encode(model: EarVAE, images: Tensor) -> Features:
     finally:
         for hook in hooks:
             hook.remove()
-    maps = {f"stride{images.shape[-1] // out.shape[-1]}": out for layer, out in seen if layer is not backbone}
-    tokens = next((out[-1].flatten(2).transpose(1, 2) for layer, out in seen if layer is backbone), None)
+    maps = {_stride(images, out): out for layer, out in seen if layer is not backbone}
+    pretrained: list[Tensor] = next((out for layer, out in seen if layer is backbone), [])
+    maps |= {f"backbone{i}_{_stride(images, out)}": out for i, out in enumerate(pretrained)}
+    tokens = pretrained[-1].flatten(2).transpose(1, 2) if pretrained else None
     return Features(posterior.mean, posterior.logvar, maps, tokens)
 
 
@@ -69,8 +72,14 @@ def channels_of(model: EarVAE) -> Mapping[str, int]:
 
 
 def _pyramid(encoder: nn.Module) -> list[nn.Module]:
-    """The layers whose outputs are the spatial features, finest first."""
+    """The layers whose outputs are the encoder's own spatial features, finest first."""
     if isinstance(encoder, ResidualEncoder):
-        return [layer for layer in encoder.branch if isinstance(layer, ResBlock)]
+        blocks: list[nn.Module] = [layer for layer in encoder.branch if isinstance(layer, ResBlock)]
+        # Where the backbone joins the branch, what comes of both is the deepest map.
+        return blocks if encoder.backbone is None else [*blocks[:-1], encoder.join]
     assert isinstance(encoder, BackboneEncoder)
     return [encoder.head]
+
+
+def _stride(images: Tensor, out: Tensor) -> str:
+    return f"stride{images.shape[-1] // out.shape[-1]}"

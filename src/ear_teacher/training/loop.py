@@ -194,10 +194,11 @@ def _attempt(
             given = teaching.blank(given, generator)
             mirrored = flips(len(picked), config, torch.Generator().manual_seed(seed))  # as augment drew it
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                posterior, deepest = teaching.encode(model, given, pictures.known(picked, device, mirrored))
+                known = pictures.known(picked, device, mirrored)
+                posterior, deepest = teaching.encode(model, given, known)
                 noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
                 recon = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise).float()
-                extra, taught = teaching(model, deepest, target, generator)
+                extra, taught = teaching(model, deepest, target, generator, known)
             kl = posterior.kl()
             total, raw = loss(recon, target, kl)
             total = total + extra

@@ -21,8 +21,6 @@ from ear_teacher.models.backbone import Backbone
 from ear_teacher.models.posterior import DiagonalGaussian
 
 PATCH = 16  # pixels, side of what the mask blanks
-COSINE_MARGIN = 0.5  # of Yao et al.'s published configuration, as is the next
-DISTANCE_MARGIN = 0.25
 PHOTOMETRIC = 0.2  # largest change of brightness and contrast, and of a channel's gain by half of it
 
 
@@ -54,6 +52,7 @@ class Teaching(nn.Module):
                 )
             self.backbone = Backbone(config.align_backbone, model.image_size, trainable_blocks=0)
             self.backbone.load(backbone)
+            self.shared = config.align_backbone == model.config.backbone
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 self.project = nn.Conv2d(model.encoder.depth, self.backbone.channels[-1], 1, bias=False)
@@ -84,7 +83,12 @@ class Teaching(nn.Module):
         return model.encode_and_map(images, known) if self.weights else (model.encode(images, known), None)
 
     def forward(
-        self, model: EarVAE, deepest: Tensor | None, target: Tensor, generator: torch.Generator
+        self,
+        model: EarVAE,
+        deepest: Tensor | None,
+        target: Tensor,
+        generator: torch.Generator,
+        known: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The terms of a batch.
 
@@ -93,6 +97,8 @@ class Teaching(nn.Module):
             deepest: (N, c, h, w) its deepest map, from `encode`.
             target: (N, 3, S, S) in [0, 1], the clean pictures.
             generator: on the CPU.
+            known: what the model's own backbone says of `target`, where that was computed before
+                (`encoder.backbone_maps`); where it is the one to align to, it need not run again.
 
         Returns:
             The weighted sum (scalar, 0 where there are none) and the raw value of each term.
@@ -102,25 +108,34 @@ class Teaching(nn.Module):
             return torch.zeros(()), raw
         if "align" in self.weights:
             with torch.no_grad():
-                wanted = F.adaptive_avg_pool2d(self.backbone(target)[-1], deepest.shape[-1])
-            raw["align"] = align_term(self.project(deepest).float(), wanted.float())
+                if known is not None and self.shared:
+                    wanted = known[:, -self.backbone.channels[-1] :]
+                else:
+                    wanted = self.backbone(target)[-1]
+                wanted = F.adaptive_avg_pool2d(wanted, deepest.shape[-1])
+            raw["align"] = align_term(self.project(deepest).float(), wanted.float(), self.config.align_margin)
         if "agree" in self.weights:
             other = model.encoder.deepest(degrade(recoloured(target, generator), generator))
             raw["agree"] = agree_term(deepest.float(), other.float())
         return torch.stack([self.weights[name] * value for name, value in raw.items()]).sum(), raw
 
 
-def align_term(made: Tensor, wanted: Tensor) -> Tensor:
+def align_term(made: Tensor, wanted: Tensor, margin: float = 0.5) -> Tensor:
     """VF-loss: marginal cosine similarity plus marginal distance matrix similarity (Yao et al. 2025, arXiv 2501.01423,
-    equations 4 and 5, margins 0.5 and 0.25).
+    equations 4 and 5; their published margins are 0.5 and 0.25).
 
     Each place should look like the wanted one, up to an angle, and places should be as like each other as the wanted
     ones are, up to a difference. Maps (N, c, h, w), the second without gradient; scalar in [0, 3].
+
+    Args:
+        made: projected maps.
+        wanted: of the backbone.
+        margin: of the cosine; half of it is that of the differences.
     """
     made, wanted = (F.normalize(maps.flatten(2), dim=1) for maps in (made, wanted))
-    cosine = F.relu(1 - COSINE_MARGIN - (made * wanted).sum(1)).mean()
+    cosine = F.relu(1 - margin - (made * wanted).sum(1)).mean()
     own, aim = (maps.transpose(1, 2) @ maps for maps in (made, wanted))
-    return cosine + F.relu((own - aim).abs() - DISTANCE_MARGIN).mean()
+    return cosine + F.relu((own - aim).abs() - margin / 2).mean()
 
 
 def agree_term(one: Tensor, two: Tensor) -> Tensor:

@@ -28,12 +28,13 @@ def validate(
     for start in range(0, len(pictures.val), config.batch_size):
         rows = pictures.val[start : start + config.batch_size]
         images = pictures.batch(rows, device)
-        posterior, deepest = teaching.encode(model, images, pictures.known(rows, device))
+        known = pictures.known(rows, device)
+        posterior, deepest = teaching.encode(model, images, known)
         generator = torch.Generator().manual_seed(seed_of(config.seed, start, 2**31))
         noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
         sampled = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise)
         total, raw = loss(sampled, images, posterior.kl())
-        extra, taught = teaching(model, deepest, images, generator)
+        extra, taught = teaching(model, deepest, images, generator, known)
         recon = model.decode(posterior.mode).clamp(0, 1)
         psnr = -10 * torch.log10(((recon - images) ** 2).flatten(1).mean(1).clamp(min=1e-10))
         values = {"loss": total + extra, **raw, **taught}

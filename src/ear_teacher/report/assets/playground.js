@@ -49,12 +49,14 @@ function landmarks(found) {
   if (!part("landmarks") || !found.landmarks) return;
   part("landmarks").hidden = false;
   part("landmarks-picture").src = found.ear.pictures.original;
-  part("landmarks-words").textContent = `${found.landmarks.length} points.`;
-  part("points").replaceChildren(...found.landmarks.map(([x, y]) => {
+  part("points").replaceChildren(...found.landmarks.map(([x, y], i) => {
     const point = document.createElementNS("http://www.w3.org/2000/svg", "circle");
     point.setAttribute("cx", 100 * x);
     point.setAttribute("cy", 100 * y);
     point.setAttribute("r", 1.1);
+    const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+    title.textContent = setup.names[i];
+    point.append(title);
     return point;
   }));
 }

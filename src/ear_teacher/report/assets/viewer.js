@@ -154,27 +154,34 @@ class EarViewer {
     const label = document.createElement("strong");
     label.textContent = this.data.labels[name] || name;
     const words = document.createElement("small");
-    words.textContent = fixed ? "PSNR, LPIPS:" : this.quality(name, ["", ""], " dB").join(", ");
+    words.textContent = fixed ? this.measures() : this.quality(name, ["", ""]).join(", ");
     box.append(view, label, words);
     if (!fixed) {
       box.type = "button";
       box.dataset.name = name;
       box.addEventListener("click", () => this.choose(name));
     }
-    view.addEventListener("pointermove", (event) => {
+    const look = (event) => {
       const place = view.getBoundingClientRect();
       this.lookAt((100 * (event.clientX - place.left)) / place.width, (100 * (event.clientY - place.top)) / place.height);
-    });
+    };
+    view.addEventListener("pointermove", look);
+    view.addEventListener("pointerdown", look); // a tap does not move
     item.append(box);
     return item;
   }
 
-  quality(name, words = ["PSNR ", "LPIPS "], unit = " dB") {
+  quality(name, words = ["PSNR ", "LPIPS "]) {
     const found = this.ear.quality[name] || {};
     const parts = [];
-    if (typeof found.psnr === "number") parts.push(`${words[0]}${found.psnr.toFixed(1)}${unit}`);
+    if (typeof found.psnr === "number") parts.push(`${words[0]}${found.psnr.toFixed(1)} dB`);
     if (typeof found.lpips === "number") parts.push(`${words[1]}${found.lpips.toFixed(3)}`);
     return parts;
+  }
+
+  measures() {
+    const found = Object.values(this.ear.quality);
+    return found.some((one) => typeof one.lpips === "number") ? "PSNR, LPIPS:" : "PSNR:";
   }
 
   draw() {
@@ -186,14 +193,14 @@ class EarViewer {
     base.src = ear.pictures.original;
     base.alt = `Original: ${this.title(ear)}`;
     over.src = ear.pictures[shown];
-    over.alt = `${label}: ${this.quality(shown).join(", ")}`;
+    over.alt = [label, ...this.quality(shown)].join(", ");
     this.stage.dataset.mode = mode;
     this.find("error").hidden = this.find("scale").hidden = mode !== "error";
     this.cut.hidden = mode === "error";
     this.find("left").textContent = mode === "slide" ? "original" : "";
     this.find("right").textContent = mode === "error" ? `error of ${label}` : label;
     for (const button of this.find("panes").querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.dataset.name === shown));
-    this.find("caption").textContent = `${this.title(ear)}. ${label}: ${this.quality(shown).join(", ")}`;
+    this.find("caption").textContent = `${this.title(ear)}. ${label}${this.quality(shown).length ? ": " : ""}${this.quality(shown).join(", ")}`;
     this.setSplit(this.split);
     if (mode === "error") this.errorMap();
     if (mode === "blink") {

@@ -47,14 +47,11 @@ Encoder = Callable[[Tensor], tuple[Tensor, list[Tensor]]]
 
 
 def model_encoder(model: EarVAE) -> Encoder:
-    """The posterior mean; the encoder's maps, the mean and, where there is a backbone, its last map."""
+    """The posterior mean; the encoder's maps, those of its backbone, and the mean."""
 
     def read(images: Tensor) -> tuple[Tensor, list[Tensor]]:
         features = encode(model, images)
         maps = [values for values in spatial(features).values() if values.shape[-1] > 1]
-        if features.tokens is not None:
-            side = round(features.tokens.shape[1] ** 0.5)
-            maps.append(features.tokens.transpose(1, 2).unflatten(2, (side, side)))
         return features.mean.flatten(1), maps
 
     return read

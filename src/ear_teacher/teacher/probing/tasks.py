@@ -56,7 +56,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes of the probe: `studies/teacher/probe.yaml` says what each is."""
+    """Sizes of the probe: `studies/teacher/params.yaml` says what each is."""
 
     budgets: tuple[int, ...]
     seeds: tuple[int, ...]
