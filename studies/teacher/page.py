@@ -20,11 +20,8 @@ CONTROLS = ("pca", "hog", "klt", "random", "backbone", "v0", "v1")
 CASES = {
     "default": "**the default**: EfficientNet-Lite0, frozen, beside the branch, and alignment to it",
     "plain": "reconstruction alone, no backbone", "plain-mask": "no backbone, 30 % of the input's patches blanked",
-    "plain-clean-target": "no backbone, denoising: blurred, noisy, covered input",
-    "plain-agree": "no backbone, agreement of two views", "align": "no backbone inside, alignment",
-    "align-weak": "no backbone inside, alignment at a tenth of the weight", "beside": "backbone beside, no alignment",
+    "align": "no backbone inside, alignment", "beside": "backbone beside, no alignment",
     "beside-learning": "as the default, the backbone's last blocks learn too",
-    "no-margin": "as the default, alignment without a margin",
 }  # fmt: skip
 """What the page calls the cases."""
 Found = dict[str, Any]
