@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 STUDY = Path(__file__).parents[2] / "studies/teacher"
-EMPTY = dict.fromkeys(("landmarks", "detect", "export", "kl", "distill", "retrieval", "probe"))
+EMPTY = dict.fromkeys(("landmarks", "detect", "export", "cases", "distill", "retrieval", "probe"))
 
 
 @pytest.fixture
@@ -56,28 +56,25 @@ def probe(own: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def kl_runs(*errors: float) -> dict[str, Any]:
+def sweep(*errors: float) -> dict[str, Any]:
     rate = {"value": 0.3, "ci_low": 0.2, "ci_high": 0.4}
     return {
-        "steps": 256, "default": 5e-8,
-        "runs": [
-            {
-                "kl_weight": 10.0 ** (i - 6), "kl": 100.0, "psnr": interval(30.0 - i, 0.5),
-                "landmarks": [
-                    landmark_row("", labels, error, head, features)
-                    for labels in (50, 900)
-                    for features, head in (("code", "ridge"), ("maps", "ridge"), ("maps", "soft-argmax"))
-                ],
-                "people": [{"features": "code", "eer": rate}, {"features": "maps", "eer": rate}],
-            }
-            for i, error in enumerate(errors)
-        ],
+        "default" if not i else f"kl-{i}": {
+            "steps": 256, "kl_weight": 10.0 ** (i - 6), "kl": 100.0, "psnr": 30.0 - i, "ssim": 0.8, "lpips_alex": 0.1,
+            "landmarks": [
+                landmark_row("", labels, error, head, features)
+                for labels in (50, 900)
+                for features, head in (("code", "ridge"), ("maps", "ridge"), ("maps", "soft-argmax"))
+            ],
+            "people": [{"features": "code", "eer": rate}, {"features": "maps", "eer": rate}],
+        }
+        for i, error in enumerate(errors)
     }  # fmt: skip
 
 
 def test_without_measurements_every_section_says_so(study: ModuleType) -> None:
     text = study.page(EMPTY)
-    assert text.count("\nNo run yet.\n") == 7
+    assert text.count("\nNo run yet.\n") == 8
 
 
 @pytest.mark.parametrize(("own", "says"), [(0.014, "yes"), (0.029, "no")])
@@ -97,9 +94,16 @@ def test_an_aim_is_met_by_the_numbers_alone(study: ModuleType, own: float, says:
     ids=["lowest KL best", "highest KL best", "a tie in the middle"],
 )
 def test_the_answer_about_the_kl_follows_the_errors(study: ModuleType, errors: tuple[float, ...], says: str) -> None:
-    text = study.page(EMPTY | {"kl": kl_runs(*errors)})
+    text = study.page(EMPTY | {"cases": sweep(*errors)})
     assert f"By these runs: {says}." in text
     assert ("intervals overlap" in text) == (errors[2] == 0.021)
+
+
+def test_a_case_of_the_teacher_stands_beside_its_change_against_the_default(study: ModuleType) -> None:
+    cases = sweep(0.05)
+    cases["plain"] = cases["default"] | {"psnr": 30.25, "lpips_alex": 0.08}
+    lines = study.page(EMPTY | {"cases": cases}).splitlines()
+    assert "30.25<br>+0.25" in next(line for line in lines if line.startswith("| reconstruction alone"))
 
 
 def test_a_student_that_the_teacher_does_not_help_is_told_so(study: ModuleType) -> None:

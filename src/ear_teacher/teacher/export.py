@@ -18,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ear_teacher.config import UserError
@@ -55,7 +54,7 @@ def export(
         out: folder to make; it must not hold anything yet.
         kind: `onnx`: encoder.onnx and decoder.onnx; `torch`: encoder.pt2 and decoder.pt2, for `torch.export.load`;
             `safetensors`: what `EarTeacher.load` reads.
-        precision: of the weights; int8 is for ONNX.
+        precision: of the weights; int8 is for ONNX, and the native form is float32.
         images: int8 only: folder of pictures, or .npy; the ranges of activations are fixed from 64 of them. None:
             every batch sets its own.
 
@@ -68,6 +67,8 @@ def export(
     """
     if precision == "int8" and kind != "onnx":
         raise UserError(f"int8 is for ONNX only: use --format onnx, or another precision for {kind}.")
+    if kind == "safetensors" and precision != "float32":
+        raise UserError(f"The native form is float32: use --format onnx for {precision}, or leave --precision out.")
     if images is not None and precision != "int8":
         raise UserError(f"Pictures calibrate int8 only: leave --images out for {precision}.")
     if kind == "onnx":
@@ -79,7 +80,8 @@ def export(
     description = _describe(teacher, kind, precision, pictures)
     with whole_folder(out) as folder:
         if kind == "safetensors":
-            _native(model, folder, precision)
+            for name in ("model.safetensors", "config.json"):
+                shutil.copy(model / name, folder / name)
         else:
             _graphs(teacher.model, folder, kind, precision, pictures, list(description["parts"]["encoder"]["outputs"]))
         description["largest_difference"] = _compared(teacher.model, folder, kind, precision)
@@ -88,15 +90,6 @@ def export(
                 shutil.copy(model / name, folder / name)
         write_atomically(folder / "export.json", json.dumps(description, indent=2) + "\n")
     return description
-
-
-def _native(model: Path, folder: Path, precision: Precision) -> None:
-    """The model's own files; half weights are float32 again once `EarTeacher.load` has read them."""
-    tensors = load_file(model / "model.safetensors")
-    if precision == "float16":
-        tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
-    write_atomically(folder / "model.safetensors", save(tensors))
-    shutil.copy(model / "config.json", folder / "config.json")
 
 
 def _graphs(
