@@ -37,7 +37,6 @@ TABLE = {
     "psnr-only": "squared error alone, no perceptual or SSIM term",
     "kl-held": "KL held near 1,150 nats",
     "taught-default": "backbone beside the branch, aligned: the default",
-    "taught-ten": "backbone beside the branch, aligned: ten minutes",
     "hour": "long, pictures not moved",
     "hour-affine": "long, pictures moved",
 }

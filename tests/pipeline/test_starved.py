@@ -42,9 +42,9 @@ def again(trained: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def start(folder: Path, limit: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+def start(folder: Path, limit: Callable[[], None] | None = None, stage: str = STAGE) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, STAGE, "current"],
+        [sys.executable, stage, "current"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": "src", "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
@@ -160,5 +160,6 @@ def test_a_checkpoint_of_other_params_or_pictures_is_left_alone(again: Path) -> 
     content[-1] ^= 1
     pictures.unlink()
     pictures.write_bytes(content)
+    assert ended(start(again, stage="stages/features.py"))[0] == 0  # other pictures, other features
     assert ended(start(again))[0] == 0
     assert hashes(mine) == kept
