@@ -2,6 +2,7 @@
 
 python tools/measure_synthetic.py time          2,000 images at 128 px to files, kernels compiled anew; ms by size
 python tools/measure_synthetic.py blur          what blur leaves of the fine detail
+python tools/measure_synthetic.py ceiling       the test people of params.yaml with and without the camera's noise
 python tools/measure_synthetic.py statistics [--photos <EarVN1.0 folder>]
                                                 brightness, contrast, colour, beside those of real photos
 """
@@ -14,14 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-from ear_teacher.config import SyntheticConfig
+from ear_teacher.config import SyntheticConfig, load_config
 from ear_teacher.synthetic import render_sample, synthesize
+from ear_teacher.synthetic.render import render_scene
+from ear_teacher.synthetic.scene import sample_scene
 
 
 def measure_time() -> None:
@@ -61,6 +65,26 @@ def measure_blur() -> None:
         print(f"sigma {sigma}: detail {float(detail.median()):.3f}, coherence {float(coherence.median()):.3f}")
 
 
+def measure_ceiling() -> None:
+    """What a model would score that rebuilds all but the noise, which nobody can know: mean over the pictures."""
+    import torch
+    from pytorch_msssim import ssim
+
+    data = load_config().data
+    ears, scores = data.synthetic, []
+    for index in range(ears.people * ears.images_per_person):
+        if index // ears.images_per_person % data.split.modulus not in data.split.test:
+            continue
+        scene = sample_scene(ears, index)
+        pair = [scene, replace(scene, film=replace(scene.film, noise=0.0))]
+        images = [np.array(render_scene(each, data.image_size).image) for each in pair]
+        noisy, clean = (torch.from_numpy(image).permute(2, 0, 1)[None] / 255 for image in images)
+        psnr = -10 * torch.log10((noisy - clean).square().mean())
+        scores.append([float(psnr), float(ssim(clean, noisy, data_range=1.0))])
+    psnr, structure = np.mean(scores, 0)
+    print(f"{len(scores)} pictures without noise against the same with it: {psnr:.1f} dB, SSIM {structure:.3f}")
+
+
 def measure_statistics(photos: Path | None) -> None:
     """10th, 50th and 90th percentile over pictures of 128 px."""
     sets = {"synthetic": _synthetic(200)}
@@ -89,13 +113,15 @@ def _photo(path: Path) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=("time", "blur", "statistics"))
+    parser.add_argument("figure", choices=("time", "blur", "ceiling", "statistics"))
     parser.add_argument("--photos", type=Path)
     arguments = parser.parse_args()
     if arguments.figure == "time":
         measure_time()
     elif arguments.figure == "blur":
         measure_blur()
+    elif arguments.figure == "ceiling":
+        measure_ceiling()
     else:
         measure_statistics(arguments.photos)
 
