@@ -201,7 +201,7 @@ def test_a_change_of_the_current_model_leaves_the_baselines_alone() -> None:
 
 def test_a_config_cannot_be_changed_after_it_was_checked() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        ModelConfig().latent_dim = 7  # type: ignore[misc]
+        ModelConfig().latent_dim = 7  # type: ignore[misc]  # what the test is about
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_posterior_variance_is_theta_over_eigenvalue_and_never_above_the_prior()
 def test_the_inverse_finds_the_least_rate_of_a_psnr(values: list[float], psnr: float) -> None:
     energies = energies_of(values, rest=0.01)
     for decoding in ("sampled", "mean"):
-        point = at_psnr(energies, psnr, len(values), decoding)  # type: ignore[arg-type]
+        point = at_psnr(energies, psnr, len(values), decoding)  # type: ignore[arg-type]  # a parametrised Literal
         if point is None:
             assert 10 * np.log10(4 * 1000 / 0.01) < psnr + 1e-6
         else:

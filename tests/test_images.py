@@ -225,7 +225,7 @@ def test_warning_filters_are_as_before_when_several_threads_have_read() -> None:
 def test_center_keeps_the_middle_pad_keeps_all_and_stretch_fills() -> None:
     wide = Image.new("RGB", (90, 30), "white")
     wide.paste("red", (30, 0, 60, 30))
-    centre, pad, stretch = (to_square(wide, 30, crop=crop) for crop in ("center", "pad", "stretch"))  # type: ignore[arg-type]
+    centre, pad, stretch = (to_square(wide, 30, crop=crop) for crop in ("center", "pad", "stretch"))  # type: ignore[arg-type]  # a loop over the Literal
     assert (centre == [255, 0, 0]).all()
     assert pad[:10].max() == 0
     assert pad[20:].max() == 0
@@ -282,7 +282,7 @@ def test_a_box_that_is_not_finite_is_refused(bad: float, place: int) -> None:
     box = [1.0, 1.0, 20.0, 20.0]
     box[place] = bad
     with pytest.raises(BadImage, match="not finite"):
-        clamp_box(tuple(box), (50, 50))  # type: ignore[arg-type]
+        clamp_box(tuple(box), (50, 50))  # type: ignore[arg-type]  # a drawn list, four long
 
 
 def test_negative_sizes_and_boxes_outside_are_refused() -> None:

@@ -19,7 +19,7 @@ FILES = {"alex": "alexnet.safetensors", "vgg": "vgg16.safetensors"}
 
 @pytest.fixture(scope="module")
 def nets(trunks: Path) -> dict[str, lpips.LPIPS]:
-    return {kind: load_lpips(kind, trunks / file) for kind, file in FILES.items()}  # type: ignore[arg-type]
+    return {kind: load_lpips(kind, trunks / file) for kind, file in FILES.items()}  # type: ignore[arg-type]  # a loop over the Literal
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_the_gradient_is_finite_where_all_channels_of_a_position_are_silent(nets
     silent = [torch.zeros(1, channels, 2, 2, requires_grad=True) for channels in nets["vgg"].chns]
     loud = [torch.ones(1, channels, 2, 2) for channels in nets["vgg"].chns]
     lpips_from_features(nets["vgg"], silent, loud).sum().backward()
-    assert all(torch.isfinite(layer.grad).all() for layer in silent)  # type: ignore[arg-type]
+    assert all(torch.isfinite(layer.grad).all() for layer in silent)  # type: ignore[arg-type]  # the gradients were just made
 
 
 def test_the_linear_heads_are_those_of_the_lpips_wheel(trunks: Path, nets: dict) -> None:

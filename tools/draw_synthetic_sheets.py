@@ -28,7 +28,7 @@ CONFIG = SyntheticConfig(people=1000, images_per_person=1, seed=20)
 def scenes(numbers: Iterable[int], **film: object) -> list[Scene]:
     """Scenes of the data set, with some of the film's settings replaced."""
     drawn = [sample_scene(CONFIG, i) for i in numbers]
-    return [replace(scene, film=replace(scene.film, **film)) for scene in drawn]  # type: ignore[arg-type]
+    return [replace(scene, film=replace(scene.film, **film)) for scene in drawn]  # type: ignore[arg-type]  # fields of several types
 
 
 def grid(images: list[np.ndarray], columns: int) -> Image.Image:

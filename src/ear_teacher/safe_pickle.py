@@ -51,12 +51,12 @@ def _filled(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, Any
             raise RefusedPickle("it holds a damaged numpy array")
         flat = np.empty(count, dtype=object)
         flat[:] = raw
-        return flat.reshape(shape, order=order)  # type: ignore[call-overload]
+        return flat.reshape(shape, order=order)  # type: ignore[call-overload]  # numpy names its orders in a Literal
     if isinstance(raw, str):  # bytes written by Python 2
         raw = raw.encode("latin1")
     if not isinstance(raw, bytes | bytearray) or len(raw) != count * kind.itemsize or len(raw) > _MAX_ARRAY_BYTES:
         raise RefusedPickle("it holds a numpy array whose size is not the declared one")
-    return np.frombuffer(raw, kind).reshape(shape, order=order).copy()  # type: ignore[call-overload]
+    return np.frombuffer(raw, kind).reshape(shape, order=order).copy()  # type: ignore[call-overload]  # numpy names its orders in a Literal
 
 
 class _Array(np.ndarray[Any, Any]):
@@ -67,7 +67,7 @@ class _Array(np.ndarray[Any, Any]):
             raise RefusedPickle("it holds a damaged numpy array")
         _version, shape, dtype, fortran, raw = state
         value = _filled(raw, dtype, shape, "F" if fortran is True else "C")
-        super().__setstate__(value.__reduce__()[2])  # type: ignore[arg-type]
+        super().__setstate__(value.__reduce__()[2])  # type: ignore[arg-type]  # ndarray's third part is its state
 
 
 class _NdarrayName:
@@ -145,16 +145,16 @@ class _Reader(pickle._Unpickler):
 
     def load_bytearray8(self) -> None:
         # The original reserves as much memory as the file claims before it reads.
-        length = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
+        length = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]  # of the pure Python unpickler, not in its stubs
         if length > self.size:
             raise RefusedPickle("it is damaged")
-        self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]  # not in the stubs
 
     def load_build(self) -> None:
         # On anything else this sets attributes, and the names above are shared by all pickles.
-        if type(self.stack[-2]) not in (_Dtype, _Array):  # type: ignore[attr-defined]
+        if type(self.stack[-2]) not in (_Dtype, _Array):  # type: ignore[attr-defined]  # not in the stubs
             raise RefusedPickle("it sets attributes of something that is not a numpy array")
-        super().load_build()  # type: ignore[misc]
+        super().load_build()  # type: ignore[misc]  # not in the stubs
 
     dispatch: ClassVar[dict[int, Any]] = {
         **pickle._Unpickler.dispatch,

@@ -54,16 +54,16 @@ class Runs:
         """The paired change from one (run, column) to another: seeds averaged, people resampled, and by seed."""
         a, b = self.of(before[0], steps), self.of(after[0], steps)
         found = dict(paired_change(a[before[1]], b[after[1]], a["person"]))
-        found["by_seed"] = [  # type: ignore[assignment]
+        found["by_seed"] = [  # type: ignore[assignment]  # a summary holds floats and lists
             float((self.of(after[0], steps, s)[after[1]] - self.of(before[0], steps, s)[before[1]]).mean())
             for s in self.seeds
         ]
-        return found  # type: ignore[return-value]
+        return found  # type: ignore[return-value]  # a summary holds floats and lists
 
 
 def side(change: dict[str, float]) -> int:
     """1 or -1 where the interval and every seed lie on that side of 0, else 0."""
-    ends = [change["ci_low"], change["ci_high"], *change["by_seed"]]  # type: ignore[misc]
+    ends = [change["ci_low"], change["ci_high"], *change["by_seed"]]  # type: ignore[misc]  # a summary holds floats and lists
     return 1 if min(ends) > 0 else -1 if max(ends) < 0 else 0
 
 
@@ -146,8 +146,8 @@ def claims(runs: Runs) -> list[str]:
     held = {b: runs.of("current_kl_10", b) for b in runs.budgets}
     intervals = {b: summarise(table["psnr"], table["person"]) for b, table in held.items()}
     obeyed = all(5 <= table["kl"].mean() <= 15 for table in held.values())
-    below = all(summary["ci_high"] < 27 for summary in intervals.values())  # type: ignore[operator]
-    above = all(summary["ci_low"] >= 27 for summary in intervals.values())  # type: ignore[operator]
+    below = all(summary["ci_high"] < 27 for summary in intervals.values())  # type: ignore[operator]  # a summary holds floats and lists
+    above = all(summary["ci_low"] >= 27 for summary in intervals.values())  # type: ignore[operator]  # a summary holds floats and lists
     joint = "not separable" if not obeyed or below == above else "refuted" if below else "supported"
     ratios = {
         b: [runs.of("v1", b, s)["loss_rest"].mean() / runs.of("v1", b, s)["loss_kl"].mean() for s in runs.seeds]

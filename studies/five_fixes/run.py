@@ -115,8 +115,8 @@ def quality(recons: Tensor, images: Tensor, judge: torch.nn.Module) -> pd.DataFr
     """PSNR, SSIM and LPIPS (alex) of every picture, (N, 3, S, S) in [0, 1]."""
     distances = []
     for recon, image in zip(recons.split(25), images.split(25), strict=True):
-        features = [trunk_features(judge, 2 * x - 1) for x in (recon, image)]  # type: ignore[arg-type]
-        distances.append(lpips_from_features(judge, *features))  # type: ignore[arg-type]
+        features = [trunk_features(judge, 2 * x - 1) for x in (recon, image)]  # type: ignore[arg-type]  # lpips has no types
+        distances.append(lpips_from_features(judge, *features))  # type: ignore[arg-type]  # lpips has no types
     structure = ssim(recons, images, data_range=1.0, size_average=False)
     return pd.DataFrame(
         {"psnr": psnr(recons, images).numpy(), "ssim": structure.numpy(), "lpips": torch.cat(distances).numpy()}

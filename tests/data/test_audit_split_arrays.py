@@ -128,7 +128,7 @@ def test_the_writer_refuses_other_shapes_and_types(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="was expected"):
             writer.append(np.zeros((5, 3), np.uint8))
         with pytest.raises(ValueError, match="was expected"):
-            writer.append(np.zeros((3, 5), np.float32))  # type: ignore[arg-type]
+            writer.append(np.zeros((3, 5), np.float32))  # type: ignore[arg-type]  # what the test is about
 
 
 @pytest.fixture(scope="module")
@@ -165,11 +165,11 @@ def test_the_images_cannot_be_changed_by_accident(folder: Path) -> None:
         PreparedData.load(folder).images[0] = 0
 
 
-def _drop(name: str):  # type: ignore[no-untyped-def]
+def _drop(name: str):  # type: ignore[no-untyped-def]  # a closure for the cases below
     return lambda folder: (folder / name).unlink()
 
 
-def _edit_index(edit):  # type: ignore[no-untyped-def]
+def _edit_index(edit):  # type: ignore[no-untyped-def]  # a closure for the cases below
     def change(folder: Path) -> None:
         index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
         edit(index).to_csv(folder / "index.csv", index=False)
@@ -177,7 +177,7 @@ def _edit_index(edit):  # type: ignore[no-untyped-def]
     return change
 
 
-def _save(array: np.ndarray):  # type: ignore[no-untyped-def]
+def _save(array: np.ndarray):  # type: ignore[no-untyped-def]  # a closure for the cases below
     return lambda folder: np.save(folder / "images.npy", array)
 
 

@@ -50,7 +50,7 @@ def test_ranges_byte_orders_and_memory_layouts_give_the_same_pictures(
 ) -> None:
     low, high = {"0..1": (0, 1), "-1..1": (-1, 1)}.get(npy_range, (0, 255))
     values = (PICTURES / 255 * (high - low) + low) if (low, high) != (0, 255) else PICTURES
-    np.save(tmp_path / "train.npy", np.asarray(values, order=order).astype(dtype, order=order))  # type: ignore[call-overload]
+    np.save(tmp_path / "train.npy", np.asarray(values, order=order).astype(dtype, order=order))  # type: ignore[call-overload]  # a parametrised Literal
     assert np.array_equal(prepared(tmp_path, npy_range=npy_range).images, PICTURES)
 
 
@@ -59,7 +59,7 @@ def test_arrays_larger_than_a_block_are_read_whole_in_both_layouts(
 ) -> None:
     monkeypatch.setattr("ear_teacher.data.npy._BLOCK_BYTES", 7 * PICTURES[0].nbytes)
     for order in ("C", "F"):
-        np.save(tmp_path / "a.npy", np.asarray(PICTURES, order=order))  # type: ignore[call-overload]
+        np.save(tmp_path / "a.npy", np.asarray(PICTURES, order=order))  # type: ignore[call-overload]  # a parametrised Literal
         array = open_npy(tmp_path / "a.npy", config(tmp_path))
         assert isinstance(array, PictureArray)
         blocks = list(array.blocks())

@@ -14,7 +14,7 @@ from ear_teacher.synthetic.scene import Scene, sample_scene
 
 
 def scenes(**settings: object) -> list[Scene]:
-    config = SyntheticConfig(people=300, images_per_person=1, **settings)  # type: ignore[arg-type]
+    config = SyntheticConfig(people=300, images_per_person=1, **settings)  # type: ignore[arg-type]  # settings of several types
     return [sample_scene(config, index) for index in range(300)]
 
 

@@ -105,7 +105,7 @@ def _layouts() -> Iterator[Case]:
     for npy_range, dtypes in types.items():
         for dtype in dtypes:
             for order in "CF":
-                array = np.asarray(scales[npy_range](PICTURES)).astype(dtype, order=order)  # type: ignore[call-overload]
+                array = np.asarray(scales[npy_range](PICTURES)).astype(dtype, order=order)  # type: ignore[call-overload]  # a parametrised Literal
                 yield _good(f"{dtype}, {npy_range}, order {order}", saved(array), PICTURES, npy_range=npy_range)
     grey = PICTURES[:, :, :, 0]
     three = np.repeat(grey[..., None], 3, 3)

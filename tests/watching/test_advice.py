@@ -20,7 +20,7 @@ SMALL = ModelConfig(latent_dim=256, latent_layout="4x4")
 EQUAL = {"now": 0.5, "theirs": 0.5, "pixel": 0.5, "plain": 0.5}
 
 
-def variant(name: str = "v0", loss: LossConfig = LossConfig(kl_weight=1e-4), **train) -> Variant:  # noqa: B008
+def variant(name: str = "v0", loss: LossConfig = LossConfig(kl_weight=1e-4), **train) -> Variant:  # noqa: B008  # frozen, so shared safely
     return Variant(name=name, model=SMALL, loss=loss, train=TrainConfig(**train))
 
 

@@ -13,7 +13,7 @@ def row(epoch: float, kl: float = 12.0, perceptual: float = 0.6, psnr: float = 1
     return {"epoch": epoch, "images": epoch * 1000, "step": epoch * 10} | values
 
 
-def found(rows: list, quantity: str, when: float, loss: LossConfig = VGG, watch: WatchConfig = WatchConfig()):  # noqa: B008
+def found(rows: list, quantity: str, when: float, loss: LossConfig = VGG, watch: WatchConfig = WatchConfig()):  # noqa: B008  # frozen, so shared safely
     (verdict,) = [v for v in judge(rows, watch, loss) if v.quantity == quantity and v.when == when]
     return verdict
 

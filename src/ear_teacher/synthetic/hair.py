@@ -109,7 +109,7 @@ def _rise(start: float, end: float, x: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, fastmath=True)
-def paint_scalp(picture, owner, texture, cover, light, key_seen, key_colour, colour, density, angle, offset, low, high):  # type: ignore[no-untyped-def]
+def paint_scalp(picture, owner, texture, cover, light, key_seen, key_colour, colour, density, angle, offset, low, high):  # type: ignore[no-untyped-def]  # numba types it
     """Blend hair-coloured scalp into the linear (H, W, 3) picture, in place.
 
     Args:
@@ -216,7 +216,7 @@ def strand_colours(
 
 
 @njit(cache=True, fastmath=True)
-def draw_strands(picture, coverage, depth, ear, strands, loose, colours, radii, opacity):  # type: ignore[no-untyped-def]  # fmt: skip
+def draw_strands(picture, coverage, depth, ear, strands, loose, colours, radii, opacity):  # type: ignore[no-untyped-def]  # numba types it  # fmt: skip
     """Draw screen-space strands with a depth test, in place.
 
     Args:

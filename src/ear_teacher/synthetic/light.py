@@ -107,7 +107,7 @@ def _disc(direction: np.ndarray, spread: float) -> np.ndarray:
 
 
 @njit(cache=True, fastmath=True)
-def _frame(direction):  # type: ignore[no-untyped-def]
+def _frame(direction):  # type: ignore[no-untyped-def]  # numba types it
     """(2, 3) unit vectors that span the plane a directional light looks at."""
     frame = np.empty((2, 3))
     x, y, z = direction
@@ -124,7 +124,7 @@ def _frame(direction):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def _light_space(points, direction, frame, scale, offset, out):  # type: ignore[no-untyped-def]
+def _light_space(points, direction, frame, scale, offset, out):  # type: ignore[no-untyped-def]  # numba types it
     for i in range(points.shape[0]):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         out[i, 0] = offset + scale * (x * frame[0, 0] + y * frame[0, 1] + z * frame[0, 2])
@@ -133,7 +133,7 @@ def _light_space(points, direction, frame, scale, offset, out):  # type: ignore[
 
 
 @njit(cache=True, fastmath=True)
-def _visible(depth, x, y, z):  # type: ignore[no-untyped-def]
+def _visible(depth, x, y, z):  # type: ignore[no-untyped-def]  # numba types it
     """Share 0..1 of the four texels around (x, y) that hold nothing nearer to the light than z, bilinear."""
     i, j = math.floor(x - 0.5), math.floor(y - 0.5)
     if i < 0 or j < 0 or i >= depth.shape[1] - 1 or j >= depth.shape[0] - 1:
@@ -145,7 +145,7 @@ def _visible(depth, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def ambient_irradiance(coarse, triangles, points, normals, wanted, directions, radiance, extent, size):  # type: ignore[no-untyped-def]
+def ambient_irradiance(coarse, triangles, points, normals, wanted, directions, radiance, extent, size):  # type: ignore[no-untyped-def]  # numba types it
     """Irradiance of the ambient sphere on vertices, with shadow maps of the coarse mesh.
 
     Args:
@@ -192,7 +192,7 @@ def ambient_irradiance(coarse, triangles, points, normals, wanted, directions, r
 
 
 @njit(cache=True, fastmath=True)
-def key_irradiance(points, triangles, owner, positions, normals, samples, extent, size):  # type: ignore[no-untyped-def]
+def key_irradiance(points, triangles, owner, positions, normals, samples, extent, size):  # type: ignore[no-untyped-def]  # numba types it
     """Light of the key on every pixel, with shadow maps of the fine mesh.
 
     Args:

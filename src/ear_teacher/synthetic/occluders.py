@@ -93,7 +93,7 @@ def _temple(fine: np.ndarray, normals: np.ndarray, rng: np.random.Generator) -> 
 
 
 @njit(cache=True, fastmath=True)
-def draw_beads(picture, depth, balls, materials, key, key_colour, ambient):  # type: ignore[no-untyped-def]
+def draw_beads(picture, depth, balls, materials, key, key_colour, ambient):  # type: ignore[no-untyped-def]  # numba types it
     """Draw shaded balls with a depth test, in place (picture and depth).
 
     Args:

@@ -14,7 +14,7 @@ FAR = -1e9
 
 
 @njit(cache=True, fastmath=True)
-def vertex_normals(points, triangles):  # type: ignore[no-untyped-def]
+def vertex_normals(points, triangles):  # type: ignore[no-untyped-def]  # numba types it
     """(V, 3) unit normals of (V, 3) float64 points, weighted by triangle area."""
     normals = np.zeros_like(points)
     for t in range(triangles.shape[0]):
@@ -34,7 +34,7 @@ def vertex_normals(points, triangles):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def draw_depth(points, triangles, depth):  # type: ignore[no-untyped-def]
+def draw_depth(points, triangles, depth):  # type: ignore[no-untyped-def]  # numba types it
     """Rasterise (V, 3) screen points into the (H, W) float32 depth map, in place."""
     height, width = depth.shape
     for t in range(triangles.shape[0]):
@@ -63,7 +63,7 @@ def draw_depth(points, triangles, depth):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def draw_visibility(points, triangles, depth, owner, bary):  # type: ignore[no-untyped-def]
+def draw_visibility(points, triangles, depth, owner, bary):  # type: ignore[no-untyped-def]  # numba types it
     """Like `draw_depth`, and write the visible triangle's number (-1 = none) and its barycentric u, v per pixel.
 
     Triangles that face away are drawn too: the patch is open, and its inside must not show what is behind it.
@@ -107,7 +107,7 @@ def shrink(values: np.ndarray, factor: int) -> np.ndarray:
 
 
 @njit(cache=True, fastmath=True)
-def interpolate(owner, bary, triangles, values):  # type: ignore[no-untyped-def]
+def interpolate(owner, bary, triangles, values):  # type: ignore[no-untyped-def]  # numba types it
     """(H, W, K) float32 picture of (V, K) vertex values; zero where nothing is visible."""
     height, width = owner.shape
     channels = values.shape[1]

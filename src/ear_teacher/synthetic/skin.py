@@ -89,7 +89,7 @@ def texture_volumes() -> tuple[np.ndarray, np.ndarray]:
 
 
 @njit(cache=True, fastmath=True)
-def look_up(volume, x, y, z):  # type: ignore[no-untyped-def]
+def look_up(volume, x, y, z):  # type: ignore[no-untyped-def]  # numba types it
     """Trilinear value of a periodic volume whose side is a power of two."""
     i, j, k = math.floor(x), math.floor(y), math.floor(z)
     u, v, w = x - i, y - j, z - k
@@ -125,7 +125,7 @@ def scatter(irradiance: np.ndarray, depth: np.ndarray, owner: np.ndarray, pixels
 
 
 @njit(cache=True, fastmath=True)
-def _scatter_rows(values, depth, owner, kernel, per_step):  # type: ignore[no-untyped-def]
+def _scatter_rows(values, depth, owner, kernel, per_step):  # type: ignore[no-untyped-def]  # numba types it
     height, width = owner.shape
     out = np.zeros_like(values)
     reach = kernel.shape[0] - 1
@@ -153,7 +153,7 @@ def _scatter_rows(values, depth, owner, kernel, per_step):  # type: ignore[no-un
 
 
 @njit(cache=True, fastmath=True)
-def shade(owner, texture, normals, auricle, light, key_seen, key, key_colour, albedo, marks, offset, low, high):  # type: ignore[no-untyped-def]
+def shade(owner, texture, normals, auricle, light, key_seen, key, key_colour, albedo, marks, offset, low, high):  # type: ignore[no-untyped-def]  # numba types it
     """Linear RGB of skin.
 
     Args:
