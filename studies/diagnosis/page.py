@@ -98,8 +98,8 @@ RULES = [
     "loses is measured in dB against what it could have kept at best: the best linear code of as many floats, the "
     "forecast at the weight under the model's own loss, a linear map fitted from codes to pictures (the same on a "
     "linear code beside it), the model itself. Confidence is loss / (loss + 1.5 dB); evidence in other units has a "
-    "half-way point of its own, named in `src/ear_teacher/diagnosis/causes.py`. Strong causes take their symptoms with "
-    "them (`verdict.EXPLAINS`); *healthy* is 1 less the strongest suspicion.",
+    "half-way point of its own, named in `src/ear_teacher/diagnosis/suspicion.py`. Strong causes take their symptoms "
+    "with them (`verdict.EXPLAINS`); *healthy* is 1 less the strongest suspicion.",
     "",
     "What it cannot tell apart: a decoder that was cut off before training makes the code die, which is a collapse "
     "once it is complete; a short run from random weights hides a weak decoder or encoder until it has run on; "

@@ -10,8 +10,9 @@ from torch import nn
 
 from ear_teacher.config import LossConfig, TrainConfig, UserError
 from ear_teacher.diagnosis import Diagnosis, Subject, diagnose
-from ear_teacher.diagnosis.causes import CAUSES, Suspicion
+from ear_teacher.diagnosis.causes import CAUSES
 from ear_teacher.diagnosis.page import section
+from ear_teacher.diagnosis.suspicion import Suspicion
 from ear_teacher.diagnosis.verdict import explain
 from tests.diagnosis.conftest import linear_model, mute, with_model
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ear_teacher.config import Config
 
 if TYPE_CHECKING:
-    from ear_teacher.diagnosis.causes import Chain
+    from ear_teacher.diagnosis.chain import Chain
     from ear_teacher.diagnosis.measure import Evidence
     from ear_teacher.diagnosis.subject import Subject
 

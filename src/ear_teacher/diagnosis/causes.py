@@ -1,24 +1,23 @@
-"""One rule a cause: what it costs by the evidence, and how sure that is.
-
-The rules share one scale. A picture passes through size of the code, weight of the KL, encoder, decoder and output, and
-each of them can lose some of what came in. What is lost is measured in dB against what the step could have kept at
-best, and
-
-    confidence = loss / (loss + 1.5 dB)
-
-so that a loss of 1.5 dB, three tenths of the squared error, is as likely a fault as not. Evidence in other units has a
-half-way point of its own, named below. Causes that explain others take their part of the loss with them.
-"""
+"""One rule a cause: what it costs by the evidence, and how sure that is (`suspicion`)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-from ear_teacher.augmentation import CHANCE
 from ear_teacher.config import LossConfig, TrainConfig
+from ear_teacher.diagnosis.chain import Chain, chain_of
 from ear_teacher.diagnosis.measure import Evidence
+from ear_teacher.diagnosis.picture_causes import blurred_target, colour, grey, mismatch, overfitted
+from ear_teacher.diagnosis.suspicion import (
+    DEAD_USE,
+    HALF_DB,
+    HALF_HARM,
+    HALF_INFORMATION,
+    HALF_SHARE,
+    Suspicion,
+    strength,
+)
 
 CAUSES = {
     "healthy": "healthy",
@@ -38,105 +37,6 @@ CAUSES = {
 }
 """Key of each cause -> its name."""
 
-HALF_DB = 1.5
-"""dB lost that make a fault as likely as not: three tenths of the squared error."""
-HALF_INFORMATION = math.log(2)
-"""Nats: a code that says less cannot tell two pictures apart."""
-HALF_EFFECT = 1.2
-"""Standard deviations between training and held-out pictures: a "very large" effect (Sawilowsky 2009)."""
-HALF_REACH = 2.0
-"""Of its own size: how far Adam could have moved a weight that began at random, by at most the learning rate a step
-(Kingma & Ba 2015, section 2.1). A run that cannot have turned its weights over has hardly left its start."""
-HALF_SHARE = 0.1
-"""Share of the gradient at the reconstruction that the pixel term needs to have a say."""
-HALF_HARM = 0.3
-"""dB below the linear lines that a loss pulling elsewhere must cost to be blamed: above the noise of 48 pictures."""
-HALF_CAST = 0.05
-"""Root mean square chroma in [0, 1] of pictures that should have none: about 13 of 255 levels, plainly visible."""
-DEAD_USE = 0.5
-"""dB that a picture's own code is better than another's: a decoder that listens gains more even from one nat."""
-DEGRADED_TARGET = 1 - (1 - CHANCE) ** 3
-"""Share of the targets that `augment: degraded_target` blurs, makes noisy or covers."""
-SHARP_FALLOFF = 4.0
-"""Halvings of power in the last octave that sharp photos have at most (1 / f^2 of natural scenes, and a lens)."""
-SOFT_FALLOFF = 5.5
-"""The same where pictures are soft beyond doubt: a blur of 0.7 pixels, or an enlargement by a half."""
-
-
-@dataclass(frozen=True)
-class Suspicion:
-    """How likely a cause is.
-
-    Attributes:
-        confidence: in [0, 1].
-        evidence: sentences with the numbers behind it.
-    """
-
-    confidence: float
-    evidence: tuple[str, ...] = ()
-
-
-def strength(value: float, half: float = HALF_DB) -> float:
-    """0 at and below 0, 1/2 at `half`, towards 1 beyond."""
-    return value / (value + half) if value > 0 else 0.0
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Where the decibels go, on pictures as hard as the training pictures.
-
-    Attributes:
-        wish: wanted PSNR.
-        floats: best linear code of the model's size, no limit on the rate.
-        weight: best linear-Gaussian code of that size at the weight of the KL.
-        plain: the same, were the reconstruction term a plain squared error.
-        code: what the code holds: the better of a linear readout and the model itself.
-        model: the model.
-        encoder, decoder: dB lost there.
-        left: dB of the shortfall that longer training would bring.
-    """
-
-    wish: float
-    floats: float
-    weight: float
-    plain: float
-    code: float
-    model: float
-    encoder: float
-    decoder: float
-    left: float
-
-    @property
-    def short(self) -> float:
-        """dB by which the model stays below what size and weight allow."""
-        return max(min(self.floats, self.weight) - self.model, 0.0)
-
-    @property
-    def unfinished(self) -> float:
-        """Share of the shortfall that longer training would make up."""
-        return self.left / self.short if self.short else 0.0
-
-
-def chain_of(values: Mapping[str, float]) -> Chain | None:
-    """The chain, from the evidence; None where no linear code stands beside the model."""
-    if "limit.floats" not in values:
-        return None
-    model = values.get("chain.train", values["chain.held_out"])
-    harder = values.get("shift.difficulty", 0.0)
-    floats = values["limit.floats"] + harder
-    weight = values.get("limit.weight", math.inf) + harder
-    plain = values.get("limit.weight_squared_error", math.inf) + harder
-    short = max(min(floats, weight) - model, 0.0)
-    readout = values.get("chain.readout", model)
-    code = max(readout, model)
-    encoder = min(max(values.get("chain.readout_linear", code) - code, 0.0), short)
-    # A wrong colour is the output's fault; the decoder answers for what a colour matrix does not repair.
-    decoder = max(readout - model - max(values.get("colour.repair", 0.0), 0.0), 0.0)
-    left = min(values.get("history.left", 0.0), short)
-    if "history.reach" in values:
-        left = max(left, short * HALF_REACH / (HALF_REACH + values["history.reach"]))
-    return Chain(values["wish.psnr"], floats, weight, plain, code, model, encoder, decoder, left)
-
 
 def suspect(evidence: Evidence, loss: LossConfig | None, training: TrainConfig | None) -> dict[str, Suspicion]:
     """Every cause but `healthy` with its confidence, each by its own rule."""
@@ -146,11 +46,11 @@ def suspect(evidence: Evidence, loss: LossConfig | None, training: TrainConfig |
     rules: dict[str, Callable[[], Suspicion]] = {
         "collapse": lambda: _collapse(evidence.values),
         "diverged": lambda: _diverged(evidence.values, chain),
-        "overfitted": lambda: _overfitted(evidence),
-        "mismatch": lambda: _mismatch(evidence),
-        "blurred_target": lambda: _blurred_target(evidence.values, training),
-        "colour": lambda: _colour(evidence.values),
-        "grey": lambda: _grey(evidence.values),
+        "overfitted": lambda: overfitted(evidence),
+        "mismatch": lambda: mismatch(evidence),
+        "blurred_target": lambda: blurred_target(evidence.values, training),
+        "colour": lambda: colour(evidence.values),
+        "grey": lambda: grey(evidence.values),
     }
     if chain is not None:
         rules |= {
@@ -295,43 +195,6 @@ def _diverged(v: Mapping[str, float], c: Chain | None) -> Suspicion:
     return Suspicion(confidence, tuple(sentences))
 
 
-def _overfitted(e: Evidence) -> Suspicion:
-    v = e.values
-    if "chain.gap" not in v:
-        return Suspicion(0.0)
-    alike = 1 - strength(v.get("shift.effect", 0.0), HALF_EFFECT)
-    sentences = [
-        f"{v['chain.train']:.1f} dB on training pictures, {v['chain.held_out']:.1f} dB on others; the pictures' own "
-        f"difficulty explains {v['shift.difficulty']:+.1f} dB of that. {v['train.pictures']:.0f} training pictures."
-    ]
-    if v.get("history.parting", 0.0) > 0.1:
-        sentences.append(
-            f"The validation loss ended {v['history.parting']:.1f} dB above its lowest while training went on falling."
-        )
-    # Where the run's best model was kept, its gap is small; how far the run went on past it tells.
-    marks = [v.get(f"history.psnr_{name}", 0.0) for name in ("last", "best")]
-    kept_best = abs(v["quality.psnr"] - marks[1]) < abs(v["quality.psnr"] - marks[0])
-    lost = max(v["chain.gap"], v.get("history.parting", 0.0) * kept_best)
-    return Suspicion(strength(lost) * min(1.0, 2 * alike), tuple(sentences))
-
-
-def _mismatch(e: Evidence) -> Suspicion:
-    v = e.values
-    effect = v.get("shift.effect", 0.0)
-    if not effect:
-        return Suspicion(0.0)
-    apart = strength(effect, HALF_EFFECT)
-    harm = strength(abs(v.get("chain.gap", 0.0)))
-    return Suspicion(
-        (1 - (1 - apart) * (1 - apart * harm)) * (1 - _duller(v)),
-        (
-            f"{e.words['shift.effect'].capitalize()}: held-out pictures lie {effect:.1f} standard deviations from "
-            "training pictures.",
-            f"Beyond the pictures' own difficulty the model loses {v.get('chain.gap', 0.0):+.1f} dB on them.",
-        ),
-    )
-
-
 def _drowned(v: Mapping[str, float], c: Chain, loss: LossConfig | None) -> Suspicion:
     if loss is None or "gradient.cosine" not in v:
         return Suspicion(0.0)
@@ -354,63 +217,3 @@ def _drowned(v: Mapping[str, float], c: Chain, loss: LossConfig | None) -> Suspi
             f"With focal weighting the weight of the KL allows {c.weight:.1f} dB, without it {c.plain:.1f} dB."
         )
     return Suspicion(max(by_gradient, strength(focal)), tuple(sentences))
-
-
-def _duller(v: Mapping[str, float]) -> float:
-    """How surely the training pictures are blurred: less fine detail than the others, and soft in themselves."""
-    apart = strength(v.get("shift.fine_detail", 0.0), HALF_EFFECT)
-    return apart * strength(v.get("train.falloff", 0.0) - SHARP_FALLOFF, (SOFT_FALLOFF - SHARP_FALLOFF) / 3)
-
-
-def _blurred_target(v: Mapping[str, float], training: TrainConfig | None) -> Suspicion:
-    sentences = []
-    taught = max(v.get("blur.preference", 0.0) - v.get("blur.preference_linear", 0.0), 0.0)
-    repair = v.get("filter.repair", 0.0)
-    duller, soft = v.get("shift.fine_detail", 0.0), v.get("train.falloff", 0.0)
-    confidence = max(strength(taught), strength(repair), _duller(v), strength(soft - SOFT_FALLOFF))
-    if taught > 0.1:
-        sentences.append(
-            f"The model matches originals blurred by {v['blur.sigma']:g} px {v['blur.preference']:.1f} dB better than "
-            f"sharp ones; a linear code as good as it, {v['blur.preference_linear']:.1f} dB."
-        )
-    if repair > 0.1:
-        sentences.append(f"One fixed sharpening filter would repair {repair:.1f} dB: the detail is there, too weak.")
-    if soft > SOFT_FALLOFF:
-        sentences.append(
-            f"The power of the training pictures falls {soft:.1f} times by half in the last octave; sharp photos, "
-            f"at most {SHARP_FALLOFF:g} times."
-        )
-    if duller > 0.3:
-        sentences.append(f"The training pictures have less fine detail than the others ({duller:.1f} std. deviations).")
-    if training is not None and training.augment == "degraded_target":
-        confidence = max(confidence, DEGRADED_TARGET)
-        sentences.append("train.augment = degraded_target: two thirds of the targets were blurred, noisy or covered.")
-    return Suspicion(confidence, tuple(sentences))
-
-
-def _colour(v: Mapping[str, float]) -> Suspicion:
-    if "colour.repair" not in v:
-        return Suspicion(0.0)
-    bias = ", ".join(f"{name} {v[f'colour.bias_{name}']:+.3f}" for name in ("red", "green", "blue"))
-    return Suspicion(
-        strength(v["colour.repair"]),
-        (f"One fixed colour matrix would repair {v['colour.repair']:.1f} dB; bias of the channels: {bias}.",),
-    )
-
-
-def _grey(v: Mapping[str, float]) -> Suspicion:
-    losses = [v[name] for name in ("grey.loss", "grey.matched_loss") if name in v]
-    if not losses:
-        return Suspicion(0.0)
-    # A model that is poor in all colours tints grey pictures no more than it errs in the colour of others.
-    cast = v.get("grey.cast", 0.0) - v.get("grey.cast_colour", 0.0)
-    everywhere = max(v.get("colour.repair", 0.0), 0.0)  # a colour that is wrong in all pictures is not the grey ones'
-    sentences = []
-    if "grey.loss" in v:
-        sentences.append(f"Grey pictures lose {v['grey.loss']:+.1f} dB more than a linear code explains.")
-    if "grey.matched_loss" in v:
-        sentences.append(f"The same pictures turned grey lose {v['grey.matched_loss']:+.1f} dB.")
-    if "grey.cast" in v:
-        sentences.append(f"Grey pictures come back with a chroma of {255 * v['grey.cast']:.1f} of 255 levels.")
-    tinted = strength(cast, HALF_CAST) * (1 - strength(everywhere))
-    return Suspicion(max(strength(max(losses) - everywhere), tinted), tuple(sentences))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ear_teacher.diagnosis.advice import Address, advise
-from ear_teacher.diagnosis.causes import CAUSES, Chain, Suspicion, chain_of, suspect
+from ear_teacher.diagnosis.causes import CAUSES, suspect
+from ear_teacher.diagnosis.chain import Chain, chain_of
 from ear_teacher.diagnosis.measure import Evidence, measure
 from ear_teacher.diagnosis.subject import Subject
+from ear_teacher.diagnosis.suspicion import Suspicion
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
     "diverged": (
