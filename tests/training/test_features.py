@@ -23,7 +23,7 @@ ITSELF = ModelConfig(
     encoder="backbone", decoder="transposed", latent_dim=32, latent_layout="vector", width=16, warm_start="none",
     backbone="tf_efficientnet_lite0", trainable_blocks=0,
 )  # fmt: skip
-TRAIN = TrainConfig(steps=4, batch_size=6, validate_every=2, milestones=(), cache_features="always")
+TRAIN = TrainConfig(steps=4, batch_size=6, validate_every=1, milestones=(), cache_features="always")
 ROWS = np.arange(4, 48)
 OFF = TeachConfig()
 
@@ -69,7 +69,8 @@ def test_training_with_the_cache_is_training_without_it_and_never_runs_the_backb
     assert ran_again == 0
     never_mirrored = FeatureCache(opened(cached).rows, opened(cached).maps[:, [0, 0]])
     wrong, _ = trained(cached[0], smooth_pictures, tmp_path / "c", never_mirrored)
-    assert apart(without, with_it) < 0.005  # a convolution rounds otherwise in batches of another size
+    # A convolution rounds otherwise in batches of another size, and Adam enlarges that from step to step.
+    assert with_it.rows[1]["train/loss"] == pytest.approx(without.rows[1]["train/loss"], rel=1e-5)
     assert apart(without, with_it) < 0.2 * apart(without, wrong)
 
 
