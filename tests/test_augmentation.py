@@ -12,6 +12,16 @@ def draws(seed: int = 0) -> Draws:
     return Draws(torch.Generator().manual_seed(seed))
 
 
+def test_the_parts_of_a_batch_meet_the_numbers_of_the_whole() -> None:
+    def drawn(part: int, parts: int) -> list[torch.Tensor]:
+        mine = Draws(torch.Generator().manual_seed(1), part, parts)
+        return [mine.uniform(12 // parts), mine.normal(12 // parts, 3, 5), mine.uniform(12 // parts, 2)]
+
+    for parts in (2, 3):
+        for whole, *pieces in zip(drawn(0, 1), *(drawn(part, parts) for part in range(parts)), strict=True):
+            assert torch.equal(torch.cat(pieces), whole)
+
+
 def test_flips_reach_input_and_target_alike() -> None:
     images = torch.rand(64, 3, 8, 8)
     given, target = augment(images, TrainConfig(flip=True), draws())
@@ -55,7 +65,7 @@ def test_moved_pictures_agree_with_scipy_away_from_the_border() -> None:
     picture = 0.5 + 0.4 * np.sin(line[:, None] + 0.3) * np.cos(1.5 * line[None, :])
     images = torch.from_numpy(picture).float().expand(1, 3, side, side)
     moved = move(images, 0.1, draws(3))[0, 0].numpy()
-    across, down, log_scale, turn = ((torch.rand(4, 1, generator=draws(3)) * 2 - 1) * 0.1).flatten().tolist()
+    across, down, log_scale, turn = ((draws(3).uniform(4) * 2 - 1) * 0.1).tolist()
     matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / np.exp(log_scale)
     centre = np.full(2, (side - 1) / 2)
     offset = centre - matrix @ centre + np.array([down, across]) * side
