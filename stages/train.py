@@ -1,10 +1,12 @@
 """python stages/train.py current
 
-Train one variant (v0, v1 or current). A run that was cut short goes on from its last checkpoint.
+Train one variant (v0, v1 or current). A run that was cut short goes on from its last checkpoint. Several processes:
+`torchrun --nproc-per-node 8 stages/train.py current`, or EAR_TEACHER_PROCESSES=8 (docs/scale.md).
 """
 
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from ear_teacher.training.checkpoints import (
     only_one,
     run_key,
 )
+from ear_teacher.training.distributed import Processes, joined, launch
 from ear_teacher.training.features import FeatureCache, description
 from ear_teacher.training.guard import Diverged
 from ear_teacher.training.history import Row, write_events, write_history
@@ -54,13 +57,18 @@ CODE += ("models", "perceptual.py", "similarity.py", "training")
 
 
 def main() -> None:
-    name = sys.argv[1]
+    launch(sys.argv)
+    with joined() as processes:
+        train_variant(sys.argv[1], processes)
+
+
+def train_variant(name: str, processes: Processes) -> None:
     config = load_config()
     variant = config.variant(name)
     if variant.train.threads:
         torch.set_num_threads(variant.train.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = processes.device
     data = PreparedData.load(Path("data/prepared"))
     prepared, weights = Path("data/prepared"), Path("data/weights") / name
     inputs = [file_hash(path) for path in (prepared / "images.npy", prepared / "index.csv")]
@@ -79,13 +87,15 @@ def main() -> None:
         aligned=load_trunk(weights / "align.safetensors") if variant.teach.align_weight else None,
     )  # fmt: skip
     model = ready.model.to(device)
-    if isinstance(model.encoder, BackboneEncoder):
+    if processes.first and isinstance(model.encoder, BackboneEncoder):
         tqdm.write(f"{name}: {check_statistics(model.encoder.backbone)}")
 
     plots = Path("plots/train") / name
     shown = pictures.batch(data.rows("val", GRID_PICTURES), device)
 
     def watch(rows: list[Row], now: EarVAE) -> None:
+        if not processes.first:
+            return
         row, before = rows[-1], rows[-2]["epoch"] if len(rows) > 1 else -1.0
         tqdm.write(
             f"{name} step {row['step']:.0f}, epoch {row['epoch']:.2f}: loss {row['val/loss']:.4f}, "
@@ -110,26 +120,34 @@ def main() -> None:
 
     given = [linear, *sorted(weights.glob("*.safetensors")), *sorted(TRUNKS.glob("*.safetensors"))]
     inputs += [file_hash(path) for path in given] + [code_hash(Path(ear_teacher.__file__).parent, *CODE)]
-    key = run_key(variant.model_dump(), inputs, torch.__version__, torch.get_num_threads(), str(device))
+    threads = torch.get_num_threads() if device.type == "cpu" else 0  # a GPU's results do not depend on it
+    key = run_key(variant.model_dump(), inputs, torch.__version__, threads, device.type)
     checkpoints = Path(".checkpoints") / f"{name}-{key}"
 
     def progress(steps: range, total: int) -> Iterable[int]:
+        if not processes.first:
+            return steps
         if recoveries := read_recoveries(checkpoints):
             told = recoveries[-1]
             tqdm.write(f"{name} diverged at step {told.diverged_at} ({told.what}); it goes on from step {steps.start}")
         return tqdm(steps, desc=f"train {name}", unit="step", initial=steps.start, total=total)
 
-    for sheet in sorted(checkpoints.glob("milestone_epoch_*.jpg")):
-        write_atomically(plots / sheet.name, sheet.read_bytes())
+    if processes.first:
+        for sheet in sorted(checkpoints.glob("milestone_epoch_*.jpg")):
+            write_atomically(plots / sheet.name, sheet.read_bytes())
     try:
-        with only_one(checkpoints), patiently() as asked_to_end:
+        with only_one(checkpoints) if processes.first else nullcontext(), patiently() as asked_to_end:
             result = train(
                 model, ready.loss, pictures, variant.train, checkpoints, watch, progress, ready.kl_start,
-                ready.teaching, asked_to_end,
+                ready.teaching, asked_to_end, processes,
             )  # fmt: skip
     except Diverged as error:
+        if not processes.first:
+            return  # the first one keeps the last good state and says what happened
         epochs = variant.train.images_seen / len(pictures.train)
         raise UserError(_keep_last_good(error, model, checkpoints, variant, epochs)) from None
+    if not processes.first:
+        return
     events = [(item.step, f"back here from step {item.diverged_at}: {item.what}") for item in result.recoveries]
     if result.stopped:
         step = int(result.rows[-1]["step"])

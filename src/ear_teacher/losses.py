@@ -10,6 +10,7 @@ and distortion depend on that scale. SSIM and MS-SSIM are computed on [0, 1].
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from pytorch_msssim import ssim
@@ -33,6 +34,9 @@ WEIGHT_OF_TERM = {
 TRUNK_OF_PERCEPTUAL: dict[str, Trunk] = {"vgg_l1": "vgg", "lpips_alex": "alex", "lpips_vgg": "vgg"}
 """Value of `loss.perceptual` -> the LPIPS trunk it is computed with."""
 
+Whole = Callable[[Tensor], Tensor]
+"""A part of a batch -> the whole batch, where several processes share it."""
+
 CENTER_SIGMA = 0.7  # half-widths; the author's value
 DARK = 0.05  # channel mean in [0, 1] at and below which a target pixel counts as a letterbox bar
 
@@ -51,13 +55,14 @@ def center_weights(side: int, center_weight: float, dtype: torch.dtype = torch.f
     return (1 + (center_weight - 1) * torch.exp(-squared / (2 * CENTER_SIGMA**2))).to(dtype)
 
 
-def recon_term(recon: Tensor, target: Tensor, config: LossConfig) -> Tensor:
+def recon_term(recon: Tensor, target: Tensor, config: LossConfig, whole: Whole = lambda part: part) -> Tensor:
     """The pixel error of `loss.recon`, with focal, centre and dark weighting where the params ask for them.
 
     Args:
         recon: (N, 3, S, S) on [-1, 1]; not clamped, so that values out of range keep their gradient.
         target: (N, 3, S, S) on [-1, 1].
         config: the `loss` section.
+        whole: gathers a batch that several processes share; the weights are those of the whole.
 
     Returns:
         Scalar: the weighted sum of the errors over the sum of the one-channel weights (a third of it with
@@ -73,7 +78,8 @@ def recon_term(recon: Tensor, target: Tensor, config: LossConfig) -> Tensor:
         weight = weight * ((target.mean(dim=1, keepdim=True) + 1) / 2 > DARK)
     channels = 1 if config.recon_channels == "sum" else error.shape[1]
     # A target that is dark everywhere has no weight at all: its error is 0, not 0/0.
-    return (error * weight).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny) / channels
+    total = whole(weight.sum().view(1)).mean().clamp_min(torch.finfo(weight.dtype).tiny)
+    return (error * weight).sum() / total / channels
 
 
 def perceptual_term(recon: Tensor, target: Tensor, kind: str, net: nn.Module) -> Tensor:
@@ -163,13 +169,16 @@ class Loss(nn.Module):
             self.lpips_net.eval()
         return self
 
-    def forward(self, recon: Tensor, target: Tensor, kl_per_dim: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch.
+    def forward(
+        self, recon: Tensor, target: Tensor, kl_per_dim: Tensor, whole: Whole = lambda part: part
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, or of a part of one: the mean over equal parts is the loss of the whole.
 
         Args:
             recon: (N, 3, S, S) in [0, 1], where the decoder has learned to stay there; never clamped.
             target: (N, 3, S, S) in [0, 1].
             kl_per_dim: (N, D) KL of each image's posterior to the prior in nats.
+            whole: gathers a batch that several processes share (`training.distributed`), for what couples pictures.
 
         Returns:
             The weighted total (scalar) and the raw value of each computed term (scalars), in table order.
@@ -177,15 +186,15 @@ class Loss(nn.Module):
         # Half precision (GPU autocast) would drown SSIM's variances and the frequency term's squares.
         with torch.autocast(recon.device.type, enabled=False):
             recon, target, kl_per_dim = (_at_least_float32(x) for x in (recon, target, kl_per_dim))
-            raw = {name: self._term(name, recon, target, kl_per_dim) for name in self.weights}
+            raw = {name: self._term(name, recon, target, kl_per_dim, whole) for name in self.weights}
             total = torch.stack([self.weights[name] * value for name, value in raw.items()]).sum()
         return total, raw
 
-    def _term(self, name: str, recon: Tensor, target: Tensor, kl_per_dim: Tensor) -> Tensor:
+    def _term(self, name: str, recon: Tensor, target: Tensor, kl_per_dim: Tensor, whole: Whole) -> Tensor:
         if name == "kl":
             if self.config.kl_free_bits > 0:
                 # Below the floor a dimension has no slope, so it is not pressed out of use.
-                return kl_per_dim.flatten(1).mean(0).clamp_min(self.config.kl_free_bits * math.log(2)).sum()
+                return whole(kl_per_dim.flatten(1)).mean(0).clamp_min(self.config.kl_free_bits * math.log(2)).sum()
             return kl_per_dim.flatten(1).sum(dim=1).mean()
         if name == "ssim":
             return 1 - ssim(recon, target, data_range=1.0)
@@ -198,7 +207,7 @@ class Loss(nn.Module):
             return 1 - ms_ssim_per_image(recon, target).mean()
         recon, target = 2 * recon - 1, 2 * target - 1
         if name == "recon":
-            return recon_term(recon, target, self.config)
+            return recon_term(recon, target, self.config, whole)
         if name == "perceptual":
             assert self.lpips_net is not None
             return perceptual_term(recon, target, self.config.perceptual, self.lpips_net)

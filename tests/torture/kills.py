@@ -52,7 +52,7 @@ PLACE, NTH, GROUP = {place!r}, {nth}, {with_dvc}
 def here(frame, event, arg):
     code, known = frame.f_code.co_name, frame.f_locals
     if PLACE == "epoch":  # the first batch that has pictures of a new epoch
-        if code != "_rows_of" or event != "call":
+        if code != "rows_of" or event != "call":
             return False
         first, size = known["step"] * {batch}, len(known["rows"])
         return first > 0 and (first + {batch} - 1) // size > (first - 1) // size

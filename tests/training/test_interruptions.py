@@ -13,9 +13,9 @@ from ear_teacher.config import LossConfig, UserError
 from ear_teacher.losses import Loss
 from ear_teacher.models.posterior import LOGVAR_RANGE, DiagonalGaussian
 from ear_teacher.training.blame import in_gradient
-from ear_teacher.training.checkpoints import code_hash, load_checkpoint, only_one
+from ear_teacher.training.checkpoints import INTERRUPTED, code_hash, load_checkpoint, only_one
 from ear_teacher.training.guard import Diverged
-from ear_teacher.training.loop import INTERRUPTED, Interrupted, Pictures, train
+from ear_teacher.training.loop import Interrupted, Pictures, train
 from tests.training.helpers import LOSS, TRAIN, assert_same, fresh
 
 
@@ -99,13 +99,13 @@ def test_other_code_is_another_run(tmp_path) -> None:
 def test_the_picture_a_term_breaks_on_is_named(code, pictures, tmp_path) -> None:
     named = Pictures(pictures.images, pictures.train, pictures.val, files=[f"{row}.png" for row in range(48)])
     loss = Loss(LOSS)
-    whole = loss.forward
+    sound = loss.forward
     white = pictures.images.copy()
     white[13] = 255
     named = Pictures(white, pictures.train, pictures.val, files=named.files)
 
-    def breaks(recon, target, kl):
-        total, raw = whole(recon, target, kl)
+    def breaks(recon, target, kl, whole=lambda part: part):
+        total, raw = sound(recon, target, kl, whole)
         bad = (target > 0.99).flatten(1).all(1).any()
         return total, raw | {"recon": torch.where(bad, torch.tensor(math.inf), raw["recon"])}
 
@@ -124,11 +124,11 @@ def test_a_gradient_that_is_not_finite_is_named_by_its_weight(code, pictures, tm
 
 
 def test_a_validation_that_is_not_finite_stops_the_run(code, pictures, tmp_path) -> None:
-    loss, whole = Loss(LossConfig(kl_weight=1e-5)), Loss(LossConfig(kl_weight=1e-5)).forward
+    loss, sound = Loss(LossConfig(kl_weight=1e-5)), Loss(LossConfig(kl_weight=1e-5)).forward
     validations: list[int] = []
 
-    def breaks(recon, target, kl):
-        total, raw = whole(recon, target, kl)
+    def breaks(recon, target, kl, whole=lambda part: part):
+        total, raw = sound(recon, target, kl, whole)
         if not torch.is_grad_enabled() and not recon.requires_grad:
             validations.append(len(recon))
             total = total * (math.nan if len(validations) > 4 else 1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ear_teacher.augmentation import Draws
 from ear_teacher.config import LossConfig, ModelConfig, TeachConfig, TrainConfig, UserError
 from ear_teacher.linear import fit_klt
 from ear_teacher.losses import Loss
@@ -40,8 +41,8 @@ def run(pictures: Pictures, folder: Path, teach: TeachConfig, trunk=None, config
     return train(model, loss, pictures, config, folder, teaching=Teaching(teach, model, trunk), **options)
 
 
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def start() -> Draws:
+    return Draws(torch.Generator().manual_seed(0))
 
 
 def test_the_alignment_is_that_of_yao_place_by_place() -> None:
@@ -76,7 +77,7 @@ def test_agreement_is_one_less_the_correlation_of_what_tells_pictures_apart() ->
 
 def test_a_mask_fills_whole_patches_with_the_pictures_mean_colour() -> None:
     images = torch.rand(40, 3, 64, 64)
-    masked = Teaching(TeachConfig(mask_share=0.3)).blank(images, generator())
+    masked = Teaching(TeachConfig(mask_share=0.3)).blank(images, start())
     patches = (masked != images).any(1).unfold(1, 16, 16).unfold(2, 16, 16).flatten(3)
     hidden = patches.any(3)
     assert torch.equal(hidden, patches.all(3))
@@ -88,7 +89,7 @@ def test_a_mask_fills_whole_patches_with_the_pictures_mean_colour() -> None:
 
 def test_a_second_view_keeps_shape_and_range_and_changes_only_colour() -> None:
     images = torch.rand(4, 3, 1, 1).expand(4, 3, 16, 16)
-    view = recoloured(images, generator())
+    view = recoloured(images, start())
     assert view.min() >= 0
     assert view.max() <= 1
     assert float(view.flatten(2).std(2).max()) < 1e-6
@@ -96,12 +97,12 @@ def test_a_second_view_keeps_shape_and_range_and_changes_only_colour() -> None:
 
 
 def test_with_every_weight_0_nothing_is_drawn_learned_or_added(pictures: Pictures) -> None:
-    teaching, draws = Teaching(TeachConfig()), generator()
+    teaching, draws = Teaching(TeachConfig()), start()
     images = torch.rand(2, 3, 32, 32)
     assert teaching.blank(images, draws) is images
     extra, raw = teaching(fresh(pictures), None, images, draws)
     assert (float(extra), raw, teaching.learned(), teaching.weights) == (0, {}, [], {})
-    assert torch.equal(draws.get_state(), generator().get_state())
+    assert torch.equal(draws.generator.get_state(), start().generator.get_state())
 
 
 def test_an_aligned_run_shows_its_terms_and_comes_nearer_to_the_backbone(pictures, trunk, tmp_path) -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ear_teacher.augmentation import degrade
+from ear_teacher.augmentation import Draws, degrade
 
 TURN, STRETCH, ZOOM, MOVE = 25.0, 0.18, (0.7, 1.15), 0.07
 """Range of each random change: degrees; logarithm of the aspect; scale of the picture; share of the side."""
@@ -77,7 +77,7 @@ def relook(images: Tensor, generator: torch.Generator) -> Tensor:
         size = int(torch.randint(28, 90, (1,), generator=generator))
         small = F.interpolate(changed[i : i + 1], size, mode="bilinear", align_corners=False, antialias=True)
         changed[i] = F.interpolate(small, images.shape[-1], mode="bicubic", align_corners=False)[0].clamp(0, 1)
-    return degrade(changed, generator)
+    return degrade(changed, Draws(generator))
 
 
 def _covered(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -25,6 +25,8 @@ from ear_teacher.config import UserError
 from ear_teacher.files import write_atomically
 
 KEPT = 2
+INTERRUPTED = "interrupted"
+"""Folder, beside the checkpoints of validations, of the one a run leaves where it was asked to end."""
 
 
 def run_key(*parts: Any) -> str:

@@ -24,19 +24,19 @@ from ear_teacher.config import TeachConfig, TrainConfig
 from ear_teacher.losses import Loss
 from ear_teacher.models import EarVAE
 from ear_teacher.training.blame import in_gradient, on_pictures
-from ear_teacher.training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
+from ear_teacher.training.checkpoints import INTERRUPTED, delete_checkpoints, load_checkpoint, save_checkpoint
 from ear_teacher.training.controller import KLControl
+from ear_teacher.training.distributed import ALONE, Processes
 from ear_teacher.training.guard import Diverged, Guard
 from ear_teacher.training.history import Row
+from ear_teacher.training.keeping import average, better
 from ear_teacher.training.optimizers import optimizers
 from ear_teacher.training.pictures import Pictures, seed_of
 from ear_teacher.training.recovery import Recovery, lr_scale, read_recoveries, recover
+from ear_teacher.training.schedule import row_of, rows_of, schedule
 from ear_teacher.training.stopping import stop_reason
 from ear_teacher.training.teach import Teaching
 from ear_teacher.training.validation import terms, validate
-
-INTERRUPTED = "interrupted"
-"""Folder, beside the checkpoints of validations, of the one a run leaves where it was asked to end."""
 
 Progress = Callable[[range, int], Iterable[int]]
 
@@ -82,6 +82,7 @@ def train(
     kl_start: float | None = None,
     teaching: Teaching | None = None,
     asked_to_end: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
 ) -> Result:
     """Train a model, validating at step 0, every `validate_every` steps and at the end.
 
@@ -99,6 +100,7 @@ def train(
         kl_start: weight of the KL to start from where `loss` holds a target (`controller.target_start`).
         teaching: what is asked of the encoder beside `loss`; None: nothing. Changed in place.
         asked_to_end: asked after each step; where it says so, the run is saved as it is and ends.
+        processes: those that share each batch; all call this with the same arguments, and the first one writes.
 
     Raises:
         Interrupted: `asked_to_end` said so.
@@ -109,11 +111,10 @@ def train(
     while True:
         try:
             return _attempt(
-                model, loss, teaching, pictures, config, checkpoints, watch, progress, kl_start, asked_to_end
+                model, loss, teaching, pictures, config, checkpoints, watch, progress, kl_start, asked_to_end, processes
             )
         except Diverged as error:
-            delete_checkpoints(checkpoints / INTERRUPTED)
-            recover(error, checkpoints, config)
+            recover(error, checkpoints, config, processes)
 
 
 def _attempt(
@@ -127,6 +128,7 @@ def _attempt(
     progress: Progress,
     kl_start: float | None,
     asked_to_end: Callable[[], bool],
+    processes: Processes,
 ) -> Result:
     """Train from the newest checkpoint, or from the start, to the end or to a divergence."""
     device = next(model.parameters()).device
@@ -148,6 +150,8 @@ def _attempt(
         return Diverged(what, step, good)
 
     def save(step: int, folder: Path) -> None:
+        if not processes.first:
+            return
         parts: dict[str, Any] = {"model": model, "kept": kept, "control": control, "guard": guard, "teaching": teaching}
         state = {name: part.state_dict() for name, part in parts.items()}
         state |= {"optimizers": [mover.state_dict() for mover in movers], "rows": rows, "kl_rows": kl_rows}
@@ -165,12 +169,13 @@ def _attempt(
         teaching.load_state_dict(state["teaching"])
         rows, kl_rows, best, sums = state["rows"], state["kl_rows"], state["best"], state["sums"]
         start, good = state["step"], state["good"]
-    else:
+    processes.begin(start, len(recoveries), (model, kept, teaching))
+    if state is None:
         _weigh_kl(loss, control.final)
-        measured, kl_per_dim = validate(kept, loss, teaching, pictures, config)
-        rows.append(_row(0, config, len(pictures.train)) | {"kl_weight": control.final} | measured)
+        measured, kl_per_dim = validate(kept, loss, teaching, pictures, config, processes)
+        rows.append(row_of(0, config, len(pictures.train)) | {"kl_weight": control.final} | measured)
         kl_rows.append(kl_per_dim)
-        best = _better(best, rows[-1], config, kept, control.seeks)
+        best = better(best, rows[-1], config, kept, control.seeks)
         guard.begin(measured["val/loss"] - measured.get("val/weighted/kl", 0.0), measured.get("val/raw/kl", 0.0))
         watch(rows, kept)
         if math.isfinite(measured["val/loss"]):
@@ -188,31 +193,36 @@ def _attempt(
         teaching.zero_grad(set_to_none=True)
         for part in range(config.accumulation):
             seed = seed_of(config.seed, step, part)
-            generator = torch.Generator().manual_seed(seed)
-            picked = _rows_of(pictures.train, step, part, config)
-            given, target = augment(pictures.batch(picked, device), config, generator)
-            given = teaching.blank(given, generator)
-            mirrored = flips(len(picked), config, torch.Generator().manual_seed(seed))  # as augment drew it
+            draws = processes.draws(seed)
+            batch = rows_of(pictures.train, step, part, config)
+            picked = processes.part(batch)
+            given, target = augment(pictures.batch(picked, device), config, draws)
+            given = teaching.blank(given, draws)
+            mirrored = flips(len(picked), config, processes.draws(seed))  # as augment drew it
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 known = pictures.known(picked, device, mirrored)
                 posterior, deepest = teaching.encode(model, given, known)
-                noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
+                noise = draws.normal(*posterior.mean.shape).to(device)
                 recon = model.decode(posterior.mean + torch.exp(posterior.logvar / 2) * noise).float()
-                extra, taught = teaching(model, deepest, target, generator, known)
+                extra, taught = teaching(model, deepest, target, draws, known, processes.whole)
             kl = posterior.kl()
-            total, raw = loss(recon, target, kl)
+            total, raw = loss(recon, target, kl, processes.whole)
             total = total + extra
             (total / config.accumulation).backward()
-            for name, value in {**raw, **taught, "loss": total}.items():  # the sum last: a term says more
-                number = float(value.detach())
+            terms_now = {**raw, **taught, "loss": total}  # the sum last: a term says more
+            for name, number in processes.mean({n: float(value.detach()) for n, value in terms_now.items()}).items():
                 if not math.isfinite(number):
-                    where = on_pictures(name, loss, recon, target, kl, [pictures.name(row) for row in picked])
+                    made, wanted, bits = (processes.whole(each.detach()) for each in (recon, target, kl))
+                    where = on_pictures(name, loss, made, wanted, bits, [pictures.name(row) for row in batch])
                     raise diverged(f"the {name} term is {number}{where}", step + 1)
                 sums[name] = sums.get(name, 0.0) + number / config.accumulation
                 if name in seen:
                     seen[name] += number / config.accumulation
-            kls.append(float(kl.detach().sum(1).mean()))
-            log_errors.append(float(_log_error(recon.detach(), target).mean()))
+            codes = {"kl": kl.detach().sum(1).mean(), "error": _log_error(recon.detach(), target).mean()}
+            measured = processes.mean({name: float(value) for name, value in codes.items()})
+            kls.append(measured["kl"])
+            log_errors.append(measured["error"])
+        processes.average_gradients(parameters)
         total_norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         norm = float(total_norm)
         if not math.isfinite(norm):
@@ -228,7 +238,7 @@ def _attempt(
         sums["kl_nats"] = sums.get("kl_nats", 0.0) + fmean(kls)
         sums["psnr"] = sums.get("psnr", 0.0) - fmean(log_errors) * 10 / math.log(10)
         if config.ema:
-            _average(kept, model, min(config.ema, (step + 1) / (step + 10)))
+            average(kept, model, min(config.ema, (step + 1) / (step + 10)))
 
         done = step + 1
         if done % config.validate_every == 0 or done == config.steps:
@@ -239,58 +249,32 @@ def _attempt(
             trained |= {"train/kl": means["kl_nats"], "train/psnr_sampled": means["psnr"]}
             trained |= terms("train", means, loss.weights | teaching.weights)
             _weigh_kl(loss, control.final)
-            measured, kl_per_dim = validate(kept, loss, teaching, pictures, config)
+            measured, kl_per_dim = validate(kept, loss, teaching, pictures, config, processes)
             if not math.isfinite(measured["val/loss"]):
                 raise diverged(f"the validation loss is {measured['val/loss']}", done)
-            now = _row(done, config, len(pictures.train)) | {"kl_weight": control.final}
+            now = row_of(done, config, len(pictures.train)) | {"kl_weight": control.final}
             if recoveries:
                 now |= {"lr": now["lr"] * lr_scale(done - 1, recoveries, config)}
                 now |= {"recoveries": sum(item.step < done for item in recoveries)}
             rows.append(now | trained | measured)
             kl_rows.append(kl_per_dim)
-            best = _better(best, rows[-1], config, kept, control.seeks)
+            best = better(best, rows[-1], config, kept, control.seeks)
             watch(rows, kept)
             if guard.sound(kl_weight):
                 good = done
                 save(done, checkpoints)
-                delete_checkpoints(checkpoints / INTERRUPTED)
+                if processes.first:
+                    delete_checkpoints(checkpoints / INTERRUPTED)
             if stopped := stop_reason(rows, config):
                 break
-        if asked_to_end() and done < config.steps:
+        if processes.any(asked_to_end()) and done < config.steps:
             if good != done and guard.sound(kl_weight):
                 save(done, checkpoints / INTERRUPTED)
+            processes.wait()  # torchrun ends all as soon as one has ended
             raise Interrupted(f"Interrupted after step {done} of {config.steps}; the same command goes on from there.")
 
     last = {name: tensor.detach().clone() for name, tensor in kept.state_dict().items()}
     return Result(best["weights"], last, rows, int(best["step"]), np.array(kl_rows), stopped, recoveries)
-
-
-def schedule(step: int, config: TrainConfig) -> float:
-    """Factor of the learning rate: a linear rise from `warmup_start`, then a cosine down to `final_lr`."""
-    rise = round(config.warmup * config.steps)
-    if step < rise:
-        return config.warmup_start + (1 - config.warmup_start) * step / rise
-    fraction = (step - rise) / max(config.steps - rise, 1)
-    return config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * fraction))
-
-
-def _rows_of(rows: np.ndarray, step: int, part: int, config: TrainConfig) -> np.ndarray:
-    """Rows of a batch: positions in an endless concatenation of one permutation an epoch."""
-    first = (step * config.accumulation + part) * config.batch_size
-    positions = np.arange(first, first + config.batch_size)
-    epochs = positions // len(rows)
-    picked = np.empty(len(positions), dtype=rows.dtype)
-    for epoch in np.unique(epochs):
-        order = np.random.default_rng([config.seed, int(epoch)]).permutation(len(rows))
-        inside = epochs == epoch
-        picked[inside] = rows[order[positions[inside] % len(rows)]]
-    return picked
-
-
-def _row(step: int, config: TrainConfig, train_size: int) -> Row:
-    images = step * config.batch_size * config.accumulation
-    rate = config.lr * schedule(min(step, config.steps - 1), config)
-    return {"step": step, "epoch": images / train_size, "images": images, "lr": rate}
 
 
 def _weigh_kl(loss: Loss, weight: float) -> None:
@@ -302,30 +286,3 @@ def _weigh_kl(loss: Loss, weight: float) -> None:
 def _log_error(recon: Tensor, target: Tensor) -> Tensor:
     """(N,) natural logarithm of each picture's mean squared error, clamped as the PSNR's is."""
     return ((recon.clamp(0, 1) - target) ** 2).flatten(1).mean(1).clamp(min=1e-10).log()
-
-
-def _better(best: dict[str, Any], row: Row, config: TrainConfig, model: EarVAE, seeks: bool) -> dict[str, Any]:
-    """The best checkpoint so far; step 0 is a candidate like any other.
-
-    A run that seeks a target keeps its last: the weight changes on the way, and only the end has what was wished for.
-    """
-    score = {
-        "loss": row["val/loss"],
-        "psnr": -row["val/psnr"],
-        "lpips": row.get("val/raw/perceptual", row["val/loss"]),
-        "last": -row["step"],
-    }["last" if seeks else config.select]
-    if score >= best["score"]:
-        return best
-    weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return {"score": score, "step": int(row["step"]), "weights": weights}
-
-
-@torch.no_grad()
-def _average(kept: EarVAE, model: EarVAE, decay: float) -> None:
-    """Move the running average of the weights a step towards the model (Polyak averaging)."""
-    for average, now in zip(kept.state_dict().values(), model.state_dict().values(), strict=True):
-        if average.is_floating_point():
-            average.lerp_(now, 1 - decay)
-        else:
-            average.copy_(now)

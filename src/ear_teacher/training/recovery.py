@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ear_teacher.config import TrainConfig
 from ear_teacher.files import write_atomically
-from ear_teacher.training.checkpoints import drop_newest
+from ear_teacher.training.checkpoints import INTERRUPTED, delete_checkpoints, drop_newest
+from ear_teacher.training.distributed import ALONE, Processes
 from ear_teacher.training.guard import Diverged
 
 
@@ -37,7 +38,7 @@ def read_recoveries(folder: Path) -> list[Recovery]:
     return [Recovery(**item) for item in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
 
 
-def recover(error: Diverged, folder: Path, config: TrainConfig) -> None:
+def recover(error: Diverged, folder: Path, config: TrainConfig, processes: Processes = ALONE) -> None:
     """Note a return to the last good checkpoint; the next attempt resumes there with a lower learning rate.
 
     A second divergence from the same checkpoint casts doubt on it: the one before takes its place.
@@ -46,13 +47,22 @@ def recover(error: Diverged, folder: Path, config: TrainConfig) -> None:
         Diverged: the same error where the run is not to recover, cannot, or has used up its attempts.
     """
     past = read_recoveries(folder)
+    if processes.first:
+        delete_checkpoints(folder / INTERRUPTED)
     if config.on_divergence == "stop" or error.good_step is None:
         raise error
     if len(past) >= config.divergence.attempts:
         rates = ", ".join(f"{config.lr * config.divergence.lr_factor**n:.2g}" for n in range(len(past) + 1))
         tried = f"{error.what}, and {len(past)} recoveries did not help (learning rates {rates})"
         raise Diverged(tried, error.step, error.good_step)
-    step: int | None = error.good_step
+    processes.wait()  # until all have read
+    if processes.first:
+        _note(error, error.good_step, past, folder)
+    processes.wait()
+
+
+def _note(error: Diverged, good_step: int, past: list[Recovery], folder: Path) -> None:
+    step: int | None = good_step
     if past and past[-1].step == step:
         step = drop_newest(folder)
     assert step is not None

@@ -1,9 +1,9 @@
 """What the encoder is asked beyond the loss, so that its features teach: section `teach` of the params.
 
     teaching = Teaching(config.teach, model, backbone)
-    given = teaching.blank(given, generator)                          # masked input, the target stays whole
+    given = teaching.blank(given, draws)                              # masked input, the target stays whole
     posterior, deepest = teaching.encode(model, given, None)
-    extra, raw = teaching(model, deepest, target, generator)          # extra == sum(teaching.weights[k] * raw[k])
+    extra, raw = teaching(model, deepest, target, draws)              # extra == sum(teaching.weights[k] * raw[k])
 
 With every weight 0 nothing is computed, drawn or learned.
 """
@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ear_teacher.augmentation import degrade
+from ear_teacher.augmentation import Draws, degrade
 from ear_teacher.config import TeachConfig, UserError
+from ear_teacher.losses import Whole
 from ear_teacher.models import EarVAE
 from ear_teacher.models.backbone import Backbone
 from ear_teacher.models.posterior import DiagonalGaussian
@@ -61,7 +62,7 @@ class Teaching(nn.Module):
         """What learns beside the model: the projection of its map onto the backbone's."""
         return [p for p in self.parameters() if p.requires_grad]
 
-    def blank(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def blank(self, images: Tensor, draws: Draws) -> Tensor:
         """Fill patches of 16 x 16 pixels with the picture's mean colour, each with the chance `mask_share`.
 
         After masked image modelling (He et al. 2022, arXiv 2111.06377; Xie et al. 2022, arXiv 2111.09886); the target
@@ -69,12 +70,12 @@ class Teaching(nn.Module):
 
         Args:
             images: (N, 3, S, S) in [0, 1]; not changed.
-            generator: on the CPU.
+            draws: the batch's.
         """
         if not self.config.mask_share:
             return images
         cells = images.shape[-1] // PATCH
-        hidden = torch.rand(len(images), 1, cells, cells, generator=generator) < self.config.mask_share
+        hidden = draws.uniform(len(images), 1, cells, cells) < self.config.mask_share
         hidden = hidden.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3).to(images.device)
         return torch.where(hidden, images.mean((2, 3), keepdim=True), images)
 
@@ -87,8 +88,9 @@ class Teaching(nn.Module):
         model: EarVAE,
         deepest: Tensor | None,
         target: Tensor,
-        generator: torch.Generator,
+        draws: Draws,
         known: Tensor | None = None,
+        whole: Whole = lambda part: part,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The terms of a batch.
 
@@ -96,9 +98,10 @@ class Teaching(nn.Module):
             model: whose encoder saw the input.
             deepest: (N, c, h, w) its deepest map, from `encode`.
             target: (N, 3, S, S) in [0, 1], the clean pictures.
-            generator: on the CPU.
+            draws: the batch's.
             known: what the model's own backbone says of `target`, where that was computed before
                 (`encoder.backbone_maps`); where it is the one to align to, it need not run again.
+            whole: gathers a batch that several processes share (`training.distributed`): views agree over the batch.
 
         Returns:
             The weighted sum (scalar, 0 where there are none) and the raw value of each term.
@@ -115,8 +118,8 @@ class Teaching(nn.Module):
                 wanted = F.adaptive_avg_pool2d(wanted, deepest.shape[-1])
             raw["align"] = align_term(self.project(deepest).float(), wanted.float(), self.config.align_margin)
         if "agree" in self.weights:
-            other = model.encoder.deepest(degrade(recoloured(target, generator), generator))
-            raw["agree"] = agree_term(deepest.float(), other.float())
+            other = model.encoder.deepest(degrade(recoloured(target, draws), draws))
+            raw["agree"] = agree_term(whole(deepest.float()), whole(other.float()))
         return torch.stack([self.weights[name] * value for name, value in raw.items()]).sum(), raw
 
 
@@ -150,11 +153,11 @@ def agree_term(one: Tensor, two: Tensor) -> Tensor:
     return 1 - (first * second).sum(1).mean()
 
 
-def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
+def recoloured(images: Tensor, draws: Draws) -> Tensor:
     """Other brightness, contrast and colour, uniform within `PHOTOMETRIC`; (N, 3, S, S) in [0, 1]."""
 
     def around_1(channels: int, extent: float) -> Tensor:
-        drawn = torch.rand(len(images), channels, 1, 1, generator=generator) * 2 - 1
+        drawn = draws.uniform(len(images), channels, 1, 1) * 2 - 1
         return (1 + extent * drawn).to(images.device)
 
     mean = images.mean((1, 2, 3), keepdim=True)
