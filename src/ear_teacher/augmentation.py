@@ -81,11 +81,19 @@ def move(images: Tensor, extent: float, draws: Draws) -> Tensor:
     Returns:
         (N, 3, S, S) in [0, 1]: bicubic, so that little sharpness is lost; mirrored at the border.
     """
-    across, down, log_scale, turn = ((draws.uniform(len(images)) * 2 - 1) * extent for _ in range(4))
+    return moved(images, motion(len(images), extent, draws))
+
+
+def motion(count: int, extent: float, draws: Draws) -> Tensor:
+    """(count, 2, 3) what `move` does: from a place in the result to its place in the picture; the side is 2 long."""
+    across, down, log_scale, turn = ((draws.uniform(count) * 2 - 1) * extent for _ in range(4))
     cos, sin = torch.cos(turn) / torch.exp(log_scale), torch.sin(turn) / torch.exp(log_scale)
-    # From a place in the result to its place in the picture; the side is 2 long.
-    rows = torch.stack([torch.stack([cos, -sin, 2 * across], 1), torch.stack([sin, cos, 2 * down], 1)], 1)
-    grid = F.affine_grid(rows.to(images), list(images.shape), align_corners=False)
+    return torch.stack([torch.stack([cos, -sin, 2 * across], 1), torch.stack([sin, cos, 2 * down], 1)], 1)
+
+
+def moved(images: Tensor, motions: Tensor) -> Tensor:
+    """(N, 3, S, S) in [0, 1] and (N, 2, 3) of `motion` -> what `move` gives."""
+    grid = F.affine_grid(motions.to(images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(0, 1)
 
 

@@ -31,6 +31,9 @@ class ModelConfig(Section):
     """How many of its maps are used, evenly spread over the depth (`encoder: backbone` takes the deepest)."""
     trainable_blocks: Natural = 4
     """How many of the backbone's last blocks learn; the others stay frozen."""
+    descriptors: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Floats by which a place of the picture is described beside the code (`models.descriptors`); learned by
+    `teach.agree_weight`. 0 = none."""
 
     @property
     def grid(self) -> int:
@@ -64,6 +67,11 @@ class ModelConfig(Section):
             raise ValueError("model.warm_start klt needs encoder: residual and decoder: residual; use warm_start: none")
         if self.encoder == "backbone" and self.backbone == NO_BACKBONE:
             raise ValueError("model.encoder backbone needs model.backbone, a timm model such as tf_efficientnet_lite0")
+        if self.descriptors and self.backbone == NO_BACKBONE:
+            raise ValueError(
+                f"model.descriptors = {self.descriptors} are made of a backbone's maps: name a model.backbone, or set "
+                "it to 0"
+            )
         return self
 
 

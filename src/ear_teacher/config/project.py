@@ -43,8 +43,7 @@ class Variant(Section):
             return f"model.trainable_blocks = {self.model.trainable_blocks} lets the backbone learn: set it to 0"
         if self.train.augment != "none":
             return f"train.augment = {self.train.augment} makes another input at every step: set it to none"
-        changes = {"train.affine": self.train.affine, "teach.mask_share": self.teach.mask_share}
-        for key, value in (changes | {"teach.agree_weight": self.teach.agree_weight}).items():
+        for key, value in {"train.affine": self.train.affine, "teach.mask_share": self.teach.mask_share}.items():
             if value:
                 return f"{key} = {value:g} makes another input at every step: set it to 0"
         return None
@@ -85,6 +84,11 @@ class Config(Section):
                 raise ValueError(
                     f"train.stop.require of {name} names perceptual, the VGG-L1, which this loss does not measure: set "
                     "loss.perceptual to vgg_l1 with a weight above 0, or leave it out"
+                )
+            if (variant.model.descriptors > 0) != (variant.teach.agree_weight > 0):
+                raise ValueError(
+                    f"model.descriptors = {variant.model.descriptors} and teach.agree_weight = "
+                    f"{variant.teach.agree_weight:g} of {name} need each other: set both above 0, or both to 0"
                 )
             if variant.train.cache_features == "always" and (reason := variant.why_not_cached):
                 raise ValueError(

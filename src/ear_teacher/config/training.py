@@ -121,4 +121,5 @@ class TeachConfig(Section):
     mask_share: Annotated[float, numeric, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0
     """Share of the input's 16 px patches that are blanked; the target is the whole picture."""
     agree_weight: Weight = 0.0
-    """Of 1 - correlation between the maps of two views of a picture, the second recoloured and degraded."""
+    """Of descriptor vector exchange (Thewlis et al. 2019, arXiv 1908.06427): the descriptors of a place
+    (`model.descriptors`) should find it again in a moved and recoloured view, by way of another picture."""

@@ -8,6 +8,7 @@ pictures = model.decode(posterior.mode)
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from ear_teacher.forecast import posterior_variance
 from ear_teacher.linear import LinearCode
 from ear_teacher.models.backbone import Backbone
 from ear_teacher.models.decoders import ResidualDecoder, TransposedDecoder
+from ear_teacher.models.descriptors import STRIDE, Descriptors
 from ear_teacher.models.encoders import BackboneEncoder, ResidualEncoder
 from ear_teacher.models.posterior import DiagonalGaussian
 
@@ -57,6 +59,10 @@ class EarVAE(nn.Module):
             self.encoder = ResidualEncoder(image_size, *shape, config.width, backbone)
         decoder = TransposedDecoder if config.decoder == "transposed" else ResidualDecoder
         self.decoder = decoder(image_size, *shape, config.width)
+        self.describer: Descriptors | None = None
+        if config.descriptors:
+            assert backbone is not None
+            self.describer = Descriptors(backbone.channels, config.descriptors)
 
     def encode(self, images: Tensor, known: Tensor | None = None) -> DiagonalGaussian:
         """(N, 3, S, S) in [0, 1] -> the posterior over (N, k, g, g) codes. For `known` see `encode_and_map`."""
@@ -71,6 +77,12 @@ class EarVAE(nn.Module):
         """
         deepest = self.encoder.deepest(images, known)
         return DiagonalGaussian(*self.encoder.code(images, deepest)), deepest
+
+    def describe(self, maps: Sequence[Tensor]) -> Tensor:
+        """The backbone's maps of N pictures -> (N, descriptors, S/8, S/8), a descriptor of each place."""
+        assert self.describer is not None
+        found: Tensor = self.describer(maps, self.image_size // STRIDE)
+        return found
 
     def decode(self, codes: Tensor) -> Tensor:
         """(N, k, g, g) -> (N, 3, S, S), meant for [0, 1] but not clamped: losses need the overshoot."""

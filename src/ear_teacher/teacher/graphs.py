@@ -70,7 +70,8 @@ class _Decoder(nn.Module):
     def __init__(self, model: EarVAE, dtype: torch.dtype) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).to(dtype)
-        delattr(self.model, "encoder")
+        for unused in ("encoder", "describer"):
+            delattr(self.model, unused)
         self.dtype = dtype
 
     def forward(self, codes: Tensor) -> tuple[Tensor, ...]:

@@ -22,7 +22,8 @@ class Features:
         mean: (N, k, g, g) posterior means, the code; float32 whatever the model computes in.
         logvar: (N, k, g, g) their log-variances; float32.
         maps: spatial features, finest first: the encoder's own, `stride4` -> (N, C, S/4, S/4) and so on, then those it
-            takes from a pretrained backbone, where there is one: `backbone0_stride16` and so on.
+            takes from a pretrained backbone, where there is one: `backbone0_stride16` and so on, then the descriptors made
+            of these: `descriptors_stride8`.
         tokens: (N, T, C) the backbone's deepest map, row by row; None without one.
     """
 
@@ -49,6 +50,9 @@ def encode(model: EarVAE, images: Tensor) -> Features:
     maps = {_stride(images, out): out for layer, out in seen if layer is not backbone}
     pretrained: list[Tensor] = next((out for layer, out in seen if layer is backbone), [])
     maps |= {f"backbone{i}_{_stride(images, out)}": out for i, out in enumerate(pretrained)}
+    if model.describer is not None:
+        described = model.describe(pretrained)
+        maps[f"descriptors_{_stride(images, described)}"] = described
     tokens = pretrained[-1].flatten(2).transpose(1, 2) if pretrained else None
     return Features(posterior.mean, posterior.logvar, maps, tokens)
 

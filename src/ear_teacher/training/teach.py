@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ear_teacher.augmentation import Draws, degrade
+from ear_teacher.augmentation import Draws, degrade, motion, moved
 from ear_teacher.config import TeachConfig, UserError
 from ear_teacher.losses import Whole
 from ear_teacher.models import EarVAE
@@ -22,6 +22,9 @@ from ear_teacher.models.backbone import Backbone
 from ear_teacher.models.posterior import DiagonalGaussian
 
 PATCH = 16  # pixels, side of what the mask blanks
+MOVED = 0.25  # largest shift (share of the side), scale and turn of the second view; see `augmentation.move`
+TEMPERATURE = 0.07  # of the likeness of two descriptors, a cosine
+NEAR = 0.7  # cells: deviation of the places that count as the right one
 PHOTOMETRIC = 0.2  # largest change of brightness and contrast, and of a channel's gain by half of it
 
 
@@ -34,7 +37,7 @@ class Teaching(nn.Module):
         backbone: pretrained tensors of `config.align_backbone`; not needed where `align_weight` is 0.
 
     Raises:
-        UserError: the backbone's weights are missing or those of another network.
+        UserError: the backbone's weights are missing or those of another network, or the model has no descriptors.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class Teaching(nn.Module):
         pairs = {"align": config.align_weight, "agree": config.agree_weight}
         self.weights = {name: weight for name, weight in pairs.items() if weight > 0}
         """Weight of every term that is computed."""
+        if config.agree_weight > 0 and (model is None or model.describer is None):
+            raise UserError("teach.agree_weight needs descriptors that learn by it: set model.descriptors, such as 64.")
         if config.align_weight > 0:
             if backbone is None or model is None:
                 raise UserError(
@@ -118,8 +123,13 @@ class Teaching(nn.Module):
                 wanted = F.adaptive_avg_pool2d(wanted, deepest.shape[-1])
             raw["align"] = align_term(self.project(deepest).float(), wanted.float(), self.config.align_margin)
         if "agree" in self.weights:
-            other = model.encoder.deepest(degrade(recoloured(target, draws), draws))
-            raw["agree"] = agree_term(whole(deepest.float()), whole(other.float()))
+            assert model.encoder.backbone is not None
+            motions = motion(len(target), MOVED, draws).to(target)
+            views = [degrade(recoloured(view, draws), draws) for view in (target, moved(target, motions))]
+            described = model.describe(model.encoder.backbone(torch.cat(views))).float()
+            places = F.affine_grid(motions, [len(target), 1, *described.shape[2:]], align_corners=False)
+            one, two = (whole(part) for part in described.chunk(2))
+            raw["agree"] = exchange_term(one, two, whole(places))
         return torch.stack([self.weights[name] * value for name, value in raw.items()]).sum(), raw
 
 
@@ -141,16 +151,32 @@ def align_term(made: Tensor, wanted: Tensor, margin: float = 0.5) -> Tensor:
     return cosine + F.relu((own - aim).abs() - margin / 2).mean()
 
 
-def agree_term(one: Tensor, two: Tensor) -> Tensor:
-    """1 - correlation of each channel between two views, mean over channels: the diagonal of Barlow Twins (Zbontar et
-    al. 2021, arXiv 2103.03230).
+def exchange_term(one: Tensor, two: Tensor, places: Tensor) -> Tensor:
+    """Descriptor vector exchange (Thewlis et al. 2019, arXiv 1908.06427, equations 4 and 5), as a cross-entropy over
+    places instead of an expected distance.
 
-    It is the correlation of what tells pictures apart: each place is centred over the batch. A channel that is the same
-    in all pictures agrees with nothing. Maps (N, c, h, w) each; scalar in [0, 2].
+    A place of the second view should be found again in the first, not by the first's own descriptors but by what they
+    pick out of another picture: so a descriptor says which part it is, not whose. Scalar, at least 0.
+
+    Args:
+        one: (N, k, h, h) descriptors of N pictures.
+        two: (N, k, h, h) of other views of them.
+        places: (N, h, h, 2) where each place of the second view lies in the first, x and y in [-1, 1]; those beyond
+            do not count.
     """
-    centred = [maps - maps.mean(0, keepdim=True) for maps in (one, two)]
-    first, second = (F.normalize(maps.transpose(0, 1).flatten(1), dim=1) for maps in centred)
-    return 1 - (first * second).sum(1).mean()
+    side = one.shape[-1]
+    first, second = (F.normalize(maps.flatten(2), dim=1) for maps in (one, two))
+    other = first.roll(1, 0)
+    picked = (first.transpose(1, 2) @ other / TEMPERATURE).softmax(2)
+    exchanged = F.normalize(other @ picked.transpose(1, 2), dim=1)
+    found = (second.transpose(1, 2) @ exchanged / TEMPERATURE).log_softmax(2)
+
+    unmoved = torch.eye(2, 3, device=places.device)[None]
+    cells = F.affine_grid(unmoved, [1, 1, side, side], align_corners=False).flatten(1, 2)
+    places = places.flatten(1, 2)
+    wanted = (-(torch.cdist(places, cells.expand(len(places), -1, -1)) * side / 2 / NEAR).square() / 2).softmax(2)
+    inside = (places.abs() < 1).all(2)
+    return -((wanted * found).sum(2) * inside).sum() / inside.sum().clamp(min=1)
 
 
 def recoloured(images: Tensor, draws: Draws) -> Tensor:
