@@ -5,15 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ear_teacher.augmentation import Draws
-from ear_teacher.config import LossConfig, ModelConfig, TeachConfig, TrainConfig, UserError
+from ear_teacher.config import LossConfig, TeachConfig, TrainConfig, UserError
 from ear_teacher.linear import fit_klt
 from ear_teacher.losses import Loss
-from ear_teacher.models import EarVAE, new_model
+from ear_teacher.models import EarVAE
 from ear_teacher.models.backbone import Backbone
 from ear_teacher.training.loop import Pictures, train
-from ear_teacher.training.teach import Teaching, agree_term, align_term, recoloured
+from ear_teacher.training.teach import Teaching, align_term, exchange_term, recoloured
+from tests.training import helpers
 
 TRAIN = TrainConfig(steps=8, batch_size=6, validate_every=4, lr=3e-3, ema=0.9, milestones=())
 
@@ -30,13 +32,12 @@ def trunk() -> dict[str, torch.Tensor]:
     return Backbone("tf_efficientnet_lite0", 32, 0).network.state_dict()
 
 
-def fresh(pictures: Pictures) -> EarVAE:
-    config = ModelConfig(latent_dim=64, latent_layout="4x4", width=8)
-    return new_model(config, 32, kl_weight=1e-5, seed=0, code=fit_klt(pictures.images, pictures.train, 4, 4))
+def fresh(pictures: Pictures, described: bool = False) -> EarVAE:
+    return helpers.fresh(fit_klt(pictures.images, pictures.train, 4, 4), 8 if described else 0)
 
 
 def run(pictures: Pictures, folder: Path, teach: TeachConfig, trunk=None, config: TrainConfig = TRAIN, **options):
-    model = fresh(pictures)
+    model = fresh(pictures, teach.agree_weight > 0)
     loss = Loss(LossConfig(kl_weight=1e-5))
     return train(model, loss, pictures, config, folder, teaching=Teaching(teach, model, trunk), **options)
 
@@ -66,13 +67,35 @@ def test_the_alignment_asks_for_direction_not_length_and_no_more_than_its_margin
     assert float(align_term(-maps, maps)) == pytest.approx(1.5)
 
 
-def test_agreement_is_one_less_the_correlation_of_what_tells_pictures_apart() -> None:
-    one, two = torch.randn(2, 4, 3, 5, 5)
-    centred = [(maps - maps.mean(0)).numpy() for maps in (one, two)]
-    wanted = np.mean([np.corrcoef(*(maps[:, c].ravel() for maps in centred))[0, 1] for c in range(3)])
-    assert float(agree_term(one, two)) == pytest.approx(1 - wanted, abs=1e-6)
-    assert float(agree_term(one, 3 * one + torch.randn(3, 5, 5))) == pytest.approx(0, abs=1e-6)
-    assert float(agree_term(torch.randn(3, 5, 5).expand(4, -1, -1, -1), two)) == pytest.approx(1)
+def test_the_exchange_is_a_cross_entropy_over_places_by_way_of_another_picture() -> None:
+    rng = np.random.default_rng(0)
+    one, two = rng.standard_normal((2, 2, 4, 3, 3))
+    places = rng.uniform(-1.2, 1.2, (2, 3, 3, 2))
+    centres = np.array([[(2 * x + 1) / 3 - 1, (2 * y + 1) / 3 - 1] for y in range(3) for x in range(3)])
+    total, count = 0.0, 0
+    for n in range(2):
+        first, second, other = (maps.reshape(4, 9) / np.linalg.norm(maps.reshape(4, 9), axis=0)
+                                for maps in (one[n], two[n], one[1 - n]))  # fmt: skip
+        picked = np.exp(first.T @ other / 0.07)
+        exchanged = other @ (picked / picked.sum(1, keepdims=True)).T
+        exchanged /= np.linalg.norm(exchanged, axis=0)
+        for p, place in enumerate(places[n].reshape(9, 2)):
+            if np.abs(place).max() < 1:
+                found = np.exp(second[:, p] @ exchanged / 0.07)
+                wanted = np.exp(-((((place - centres) * 1.5 / 0.7) ** 2).sum(1)) / 2)
+                total -= wanted / wanted.sum() @ np.log(found / found.sum())
+                count += 1
+    assert float(exchange_term(*map(torch.tensor, (one, two, places)))) == pytest.approx(total / count)
+
+
+def test_the_exchange_is_least_where_a_place_is_looked_for() -> None:
+    torch.manual_seed(0)
+    smooth = F.interpolate(torch.randn(1, 16, 4, 4), 8, mode="bilinear")
+    maps = smooth.expand(3, -1, -1, -1)  # three pictures of the same parts at the same places
+    here = F.affine_grid(torch.eye(2, 3).expand(3, -1, -1), [3, 1, 8, 8], align_corners=False)
+    right = float(exchange_term(maps, maps, here))
+    assert right < float(exchange_term(maps, maps, here + 0.5))
+    assert right < float(exchange_term(maps, torch.randn(3, 16, 8, 8), here))
 
 
 def test_a_mask_fills_whole_patches_with_the_pictures_mean_colour() -> None:
@@ -115,6 +138,16 @@ def test_an_aligned_run_shows_its_terms_and_comes_nearer_to_the_backbone(picture
     assert rows[-1]["train/weighted/agree"] == pytest.approx(0.1 * rows[-1]["train/raw/agree"])
 
 
+def test_descriptors_learn_to_find_places_and_the_rest_learns_as_without_them(pictures, tmp_path) -> None:
+    config = TRAIN.model_copy(update={"steps": 40, "validate_every": 20, "max_grad_norm": 1e9})
+    found = run(pictures, tmp_path, TeachConfig(agree_weight=1e-3), config=config)
+    assert found.rows[-1]["val/raw/agree"] < 0.9 * found.rows[0]["val/raw/agree"]
+    model = fresh(pictures, described=True)
+    plain = train(model, Loss(LossConfig(kl_weight=1e-5)), pictures, config, tmp_path / "plain")
+    for name, wanted in plain.last.items():
+        assert torch.equal(found.last[name], wanted) == (not name.startswith("describer")), name
+
+
 class _Killed(BaseException):
     pass
 
@@ -142,8 +175,10 @@ def test_masking_changes_what_is_learned_and_not_what_validation_sees(pictures, 
     assert masked.rows[1]["train/loss"] > 1.5 * plain.rows[1]["train/loss"]
 
 
-def test_alignment_without_its_weights_is_refused_in_one_sentence(pictures, trunk) -> None:
+def test_a_term_without_what_it_needs_is_refused_in_one_sentence(pictures, trunk) -> None:
     with pytest.raises(UserError, match=r"teach.align_weight needs .* run `dvc repro weights`"):
         Teaching(TeachConfig(align_weight=0.1), fresh(pictures))
+    with pytest.raises(UserError, match=r"teach.agree_weight needs descriptors .* set model.descriptors"):
+        Teaching(TeachConfig(agree_weight=0.1), fresh(pictures))
     with pytest.raises(UserError, match="not those of tf_efficientnet_lite0"):
         Teaching(TeachConfig(align_weight=0.1), fresh(pictures), {"conv_stem.weight": trunk["conv_stem.weight"]})

@@ -28,7 +28,7 @@ CASES: dict[str, tuple[dict, dict, dict]] = {
         {"affine": 0.05, "augment": "clean_target"},
         {},
     ),
-    # What couples the pictures of a batch: dark pixels left out, free bits, agreement over the batch.
+    # What couples the pictures of a batch: dark pixels left out, free bits, exchange with another picture.
     "coupled": (
         {"ignore_dark": True, "focal": True, "center_weight": 3.0, "kl_weight": 1e-2, "kl_free_bits": 0.5},
         {"augment": "degraded_target"},
@@ -51,9 +51,9 @@ def some_pictures() -> Pictures:
 def one_step(name: str, pictures: Pictures, folder: Path, processes: Processes) -> tuple[dict, Result]:
     """The gradients of one step, and the run."""
     loss, more, teach = CASES[name]
-    model = fresh(fit_klt(pictures.images, pictures.train, 4, 8))
+    model = fresh(fit_klt(pictures.images, pictures.train, 4, 8), 8 if "agree_weight" in teach else 0)
     with torch.no_grad():  # last layers start at 0, and hide the gradient of all before them
-        for at, weight in enumerate(model.parameters()):
+        for at, weight in enumerate(p for p in model.parameters() if p.requires_grad):
             weight += 0.02 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(at))
     teaching = Teaching(TeachConfig(**teach), model)
     config = TrainConfig(**ONE_STEP | more)

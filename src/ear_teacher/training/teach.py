@@ -171,7 +171,7 @@ def exchange_term(one: Tensor, two: Tensor, places: Tensor) -> Tensor:
     exchanged = F.normalize(other @ picked.transpose(1, 2), dim=1)
     found = (second.transpose(1, 2) @ exchanged / TEMPERATURE).log_softmax(2)
 
-    unmoved = torch.eye(2, 3, device=places.device)[None]
+    unmoved = torch.eye(2, 3, device=places.device, dtype=places.dtype)[None]
     cells = F.affine_grid(unmoved, [1, 1, side, side], align_corners=False).flatten(1, 2)
     places = places.flatten(1, 2)
     wanted = (-(torch.cdist(places, cells.expand(len(places), -1, -1)) * side / 2 / NEAR).square() / 2).softmax(2)
