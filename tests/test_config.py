@@ -212,7 +212,6 @@ def test_a_config_cannot_be_changed_after_it_was_checked() -> None:
         ({"train": {"augment": "clean_target"}}, "train.augment = clean_target makes another input at every step"),
         ({"train": {"affine": 0.05}}, "train.affine = 0.05 makes another input at every step: set it to 0"),
         ({"teach": {"mask_share": 0.3}}, "teach.mask_share = 0.3 makes another input"),
-        ({"teach": {"agree_weight": 0.1}}, "teach.agree_weight = 0.1 makes another input"),
     ],
 )
 def test_a_cache_of_features_that_would_be_wrong_is_refused_with_the_key_and_the_way_out(change, says: str) -> None:
@@ -227,3 +226,26 @@ def test_a_cache_of_features_that_would_be_wrong_is_refused_with_the_key_and_the
     assert str(error.value).endswith("or train.cache_features to auto.")
     params["train"] |= {"cache_features": "auto"}
     assert not parse_config(params).variant("current").caches_features
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"model": {"descriptors": 0}},
+            "model.descriptors = 0 and teach.agree_weight = 0.003 of current need each other",
+        ),
+        (
+            {"teach": {"agree_weight": 0}},
+            "model.descriptors = 64 and teach.agree_weight = 0 of current need each other",
+        ),
+    ],
+)
+def test_descriptors_and_what_they_learn_by_need_each_other_where_there_is_a_backbone(change, says: str) -> None:
+    params = shipped()
+    for section, values in change.items():
+        params[section] |= values
+    with pytest.raises(UserError, match=re.escape(says)):
+        parse_config(params)
+    params["model"]["backbone"] = "none"
+    assert not parse_config(params).variant("current").model.describes

@@ -32,8 +32,8 @@ class ModelConfig(Section):
     trainable_blocks: Natural = 4
     """How many of the backbone's last blocks learn; the others stay frozen."""
     descriptors: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Floats by which a place of the picture is described beside the code (`models.descriptors`); learned by
-    `teach.agree_weight`. 0 = none."""
+    """Floats by which a place of the picture is described, beside the code (`models.descriptors`); learned by
+    `teach.agree_weight`. 0 = none; there are none without a backbone either."""
 
     @property
     def grid(self) -> int:
@@ -44,6 +44,11 @@ class ModelConfig(Section):
     def channels(self) -> int:
         """Latent channels at each position."""
         return self.latent_dim // self.grid**2
+
+    @property
+    def describes(self) -> bool:
+        """Whether there are descriptors of places."""
+        return self.descriptors > 0 and self.backbone != NO_BACKBONE
 
     def describe(self) -> str:
         """The model in words, for tables that compare several."""
@@ -67,11 +72,6 @@ class ModelConfig(Section):
             raise ValueError("model.warm_start klt needs encoder: residual and decoder: residual; use warm_start: none")
         if self.encoder == "backbone" and self.backbone == NO_BACKBONE:
             raise ValueError("model.encoder backbone needs model.backbone, a timm model such as tf_efficientnet_lite0")
-        if self.descriptors and self.backbone == NO_BACKBONE:
-            raise ValueError(
-                f"model.descriptors = {self.descriptors} are made of a backbone's maps: name a model.backbone, or set "
-                "it to 0"
-            )
         return self
 
 

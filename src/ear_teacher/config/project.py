@@ -85,7 +85,8 @@ class Config(Section):
                     f"train.stop.require of {name} names perceptual, the VGG-L1, which this loss does not measure: set "
                     "loss.perceptual to vgg_l1 with a weight above 0, or leave it out"
                 )
-            if (variant.model.descriptors > 0) != (variant.teach.agree_weight > 0):
+            learns = variant.teach.agree_weight > 0
+            if variant.model.backbone != NO_BACKBONE and variant.model.describes != learns:
                 raise ValueError(
                     f"model.descriptors = {variant.model.descriptors} and teach.agree_weight = "
                     f"{variant.teach.agree_weight:g} of {name} need each other: set both above 0, or both to 0"

@@ -60,7 +60,7 @@ class EarVAE(nn.Module):
         decoder = TransposedDecoder if config.decoder == "transposed" else ResidualDecoder
         self.decoder = decoder(image_size, *shape, config.width)
         self.describer: Descriptors | None = None
-        if config.descriptors:
+        if config.describes:
             assert backbone is not None
             self.describer = Descriptors(backbone.channels, config.descriptors)
 

@@ -22,8 +22,8 @@ class Features:
         mean: (N, k, g, g) posterior means, the code; float32 whatever the model computes in.
         logvar: (N, k, g, g) their log-variances; float32.
         maps: spatial features, finest first: the encoder's own, `stride4` -> (N, C, S/4, S/4) and so on, then those it
-            takes from a pretrained backbone, where there is one: `backbone0_stride16` and so on, then the descriptors made
-            of these: `descriptors_stride8`.
+            takes from a pretrained backbone, where there is one: `backbone0_stride16` and so on, then the
+            descriptors of places: `descriptors_stride8`.
         tokens: (N, T, C) the backbone's deepest map, row by row; None without one.
     """
 

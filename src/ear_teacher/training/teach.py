@@ -37,7 +37,7 @@ class Teaching(nn.Module):
         backbone: pretrained tensors of `config.align_backbone`; not needed where `align_weight` is 0.
 
     Raises:
-        UserError: the backbone's weights are missing or those of another network, or the model has no descriptors.
+        UserError: the backbone's weights are missing or those of another network.
     """
 
     def __init__(
@@ -45,11 +45,10 @@ class Teaching(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        pairs = {"align": config.align_weight, "agree": config.agree_weight}
+        describes = model is not None and model.describer is not None
+        pairs = {"align": config.align_weight, "agree": config.agree_weight if describes else 0.0}
         self.weights = {name: weight for name, weight in pairs.items() if weight > 0}
         """Weight of every term that is computed."""
-        if config.agree_weight > 0 and (model is None or model.describer is None):
-            raise UserError("teach.agree_weight needs descriptors that learn by it: set model.descriptors, such as 64.")
         if config.align_weight > 0:
             if backbone is None or model is None:
                 raise UserError(
