@@ -16,7 +16,7 @@ from ear_teacher.data import PreparedData
 from ear_teacher.files import whole_folder, write_atomically
 from ear_teacher.models import EarVAE
 from ear_teacher.stage import run
-from ear_teacher.training.checkpoints import file_hash
+from ear_teacher.training.checkpoints import file_hash, pictures_hash
 from ear_teacher.training.features import description, write_features
 from ear_teacher.weights import load_trunk
 
@@ -38,7 +38,7 @@ def main() -> None:
             model,
             data.images,
             np.union1d(data.rows("train"), data.rows("val")),
-            description(variant.model, file_hash(prepared / "images.npy"), file_hash(weights)),
+            description(variant.model, pictures_hash(prepared), file_hash(weights)),
             progress=lambda starts: tqdm(starts, desc=f"features {name}", unit="batch"),
         )
 

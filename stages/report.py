@@ -9,6 +9,7 @@ import torch
 
 from ear_teacher.config import LAYOUT_GRID, VARIANTS, load_config
 from ear_teacher.data import PreparedData
+from ear_teacher.data.shards import image_files
 from ear_teacher.files import write_atomically
 from ear_teacher.linear import LinearCode
 from ear_teacher.models import EarVAE
@@ -27,7 +28,7 @@ def main() -> None:
         "pca" if layout == "vector" else f"klt_{layout}": LinearCode.load(Path("data/linear") / f"{layout}.safetensors")
         for layout in LAYOUT_GRID
     }
-    files = ["data/prepared/images.npy", "data/prepared/index.csv"]
+    files = [*(file.as_posix() for file in image_files(Path("data/prepared"))), "data/prepared/index.csv"]
     files += [f"models/{name}/model.safetensors" for name in VARIANTS]
     page, directions = build(
         read_results(Path(".")),

@@ -34,6 +34,7 @@ from ear_teacher.training.checkpoints import (
     file_hash,
     load_checkpoint,
     only_one,
+    pictures_hash,
     run_key,
 )
 from ear_teacher.training.distributed import Processes, joined, launch
@@ -71,7 +72,7 @@ def train_variant(name: str, processes: Processes) -> None:
     device = processes.device
     data = PreparedData.load(Path("data/prepared"))
     prepared, weights = Path("data/prepared"), Path("data/weights") / name
-    inputs = [file_hash(path) for path in (prepared / "images.npy", prepared / "index.csv")]
+    inputs = [pictures_hash(prepared), file_hash(prepared / "index.csv")]
     features = None
     if variant.caches_features:
         about = description(variant.model, inputs[0], file_hash(weights / "backbone.safetensors"))

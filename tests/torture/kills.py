@@ -54,7 +54,7 @@ def here(frame, event, arg):
     if PLACE == "epoch":  # the first batch that has pictures of a new epoch
         if code != "rows_of" or event != "call":
             return False
-        first, size = known["step"] * {batch}, len(known["rows"])
+        first, size = known["step"] * {batch}, len(known["order"].rows)
         return first > 0 and (first + {batch} - 1) // size > (first - 1) // size
     if PLACE in ("fsync", "replace"):  # all is written but not yet renamed; renamed but the old not yet removed
         wanted = "c_call" if PLACE == "fsync" else "c_return"

@@ -13,7 +13,7 @@ from ear_teacher.losses import Loss
 from ear_teacher.training.checkpoints import load_checkpoint, run_key, save_checkpoint
 from ear_teacher.training.history import Row, write_history
 from ear_teacher.training.loop import Pictures, Result, train
-from ear_teacher.training.schedule import rows_of, schedule
+from ear_teacher.training.schedule import Order, rows_of, schedule
 from tests.training.helpers import LOSS, TRAIN, Killed, assert_same, fresh
 
 
@@ -82,7 +82,8 @@ def test_step_0_is_kept_where_training_makes_it_worse(code, pictures, tmp_path) 
 def test_every_epoch_shows_every_picture_once() -> None:
     config = TrainConfig(batch_size=6, accumulation=2)
     rows = np.arange(100, 140)
-    seen = [int(r) for step in range(10) for part in range(2) for r in rows_of(rows, step, part, config)]
+    order = Order(rows, config.seed)
+    seen = [int(r) for step in range(10) for part in range(2) for r in rows_of(order, step, part, config)]
     assert Counter(seen[:40]) == Counter(rows.tolist())
     assert Counter(seen[40:80]) == Counter(rows.tolist())
     assert seen[:40] != seen[40:80]

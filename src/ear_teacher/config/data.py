@@ -64,6 +64,9 @@ class DataConfig(Section):
     npy_range: Literal["auto", "0..1", "0..255", "-1..1"] = "auto"
     """Value range of float arrays; `auto` admits only uint8 arrays."""
     image_size: Annotated[int, Field(ge=32, le=LARGEST_SIDE)] = 128
+    shard_images: Natural = 0
+    """Pictures a file of the prepared ones; 0: all in one. For sets that the memory cannot hold: training then shuffles
+    the files, and the pictures of some files at a time."""
     person_regex: str | None = None
     """First group = person id, searched in the file's path; without it the sub-folder is the person."""
     crop: Literal["center", "pad", "stretch"] = "stretch"

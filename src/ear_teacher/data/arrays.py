@@ -85,7 +85,7 @@ class PreparedData:
     """What stage prepare wrote.
 
     Attributes:
-        images: (N, S, S, 3) uint8, memory-mapped, read-only.
+        images: (N, S, S, 3) uint8, memory-mapped, read-only; `Shards` where the pictures are in several files.
         index: one line per picture, in the order of `images`: file, person (`""` = not known), split, grey,
             sharpness, duplicate_group (-1 = none), flags (joined by `;`); more for rendered pictures.
     """
@@ -118,10 +118,12 @@ class PreparedData:
         Raises:
             UserError: files are missing, damaged or do not belong together.
         """
+        from ear_teacher.data.shards import image_files, open_images  # which need the writer of this module
+
         folder = Path(folder)
         again = "run `dvc repro prepare`"
         try:
-            images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+            images = open_images(folder)
             # Ids such as 001 and NA are text, and stay what they are.
             texts = dict.fromkeys(("file", "person", "split", "flags"), str)
             index = pd.read_csv(folder / "index.csv", dtype=texts, keep_default_na=False, encoding="utf-8")
@@ -130,7 +132,7 @@ class PreparedData:
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{folder}: cannot be read ({str(error).splitlines()[0][:80]}); {again}.") from None
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:3] != (images.shape[1],) * 2:
-            raise UserError(f"{folder / 'images.npy'}: holds {images.dtype} {images.shape}, not pictures; {again}.")
+            raise UserError(f"{image_files(folder)[0]}: holds {images.dtype} {images.shape}, not pictures; {again}.")
         missing = [column for column in COLUMNS if column not in index.columns]
         if missing or images.shape[3] != 3:
             raise UserError(f"{folder}: {', '.join(missing) or 'the third colour channel'} is missing; {again}.")

@@ -76,15 +76,14 @@ class GreyNormalization:
         return cls(scale, offset)
 
 
-def normalise_file(path: Path, grey: NDArray[np.bool_], how: GreyNormalization) -> float:
-    """Move the greyscale pictures of an .npy file in place; the share of their values that had to be clipped.
+def normalise_images(images: NDArray[np.uint8], grey: NDArray[np.bool_], how: GreyNormalization) -> float:
+    """Move the greyscale pictures in place; the share of their values that had to be clipped.
 
     Args:
-        path: (N, S, S, 3) uint8.
+        images: (N, S, S, 3) uint8, a memory map that can be written.
         grey: (N,) which are greyscale.
         how: the map.
     """
-    images = np.load(path, mmap_mode="r+", allow_pickle=False)
     rows, clipped, values = np.flatnonzero(grey), 0, 0
     for start in range(0, len(rows), CHUNK):
         chosen = rows[start : start + CHUNK]
@@ -92,7 +91,7 @@ def normalise_file(path: Path, grey: NDArray[np.bool_], how: GreyNormalization) 
         clipped += int(((moved < -0.5) | (moved > 255.5)).sum())
         values += moved.size
         images[chosen] = moved.round().clip(0, 255).astype(np.uint8)
-    images.flush()
+    images.flush()  # type: ignore[attr-defined]  # a memory map
     return clipped / max(values, 1)
 
 

@@ -1,7 +1,7 @@
 """Stage prepare: read, check, split and write the pictures.
 
 prepare(config.data, Path("data/prepared")) makes the folder, whole or not at all:
-    images.npy        (N, S, S, 3) uint8, can be memory-mapped
+    images.npy        (N, S, S, 3) uint8, can be memory-mapped; images-00000.npy, ... where `shard_images` is above 0
     index.csv         a line per picture; see `arrays.PreparedData`
     quarantine.csv    file, reason: what was left out
     landmarks.csv, landmarks55.csv, regions.npy    rendered pictures only
@@ -24,7 +24,8 @@ import pandas as pd
 from ear_teacher.config import DataConfig, UserError
 from ear_teacher.data.arrays import ArrayWriter
 from ear_teacher.data.audit import Measures, duplicate_groups
-from ear_teacher.data.normalization import GreyNormalization, normalise_file
+from ear_teacher.data.normalization import GreyNormalization, normalise_images
+from ear_teacher.data.shards import ShardWriter, open_images
 from ear_teacher.data.sources import Entry, Picture, Source, open_source
 from ear_teacher.data.split import SPLITS, assign
 from ear_teacher.files import whole_folder
@@ -66,7 +67,7 @@ def prepare(config: DataConfig, out_dir: Path, *, workers: int | None = None, wr
     source = open_source(config, workers)
     with whole_folder(out_dir) as folder:
         with contextlib.ExitStack() as files:
-            kept = _write_pictures(source, config.image_size, folder, files, wrap)
+            kept = _write_pictures(source, config.image_size, config.shard_images, folder, files, wrap)
         _check_enough(kept, config)
         index, moved = _index(kept, config)
         index.to_csv(folder / "index.csv", index=False, lineterminator="\n")
@@ -78,9 +79,11 @@ def prepare(config: DataConfig, out_dir: Path, *, workers: int | None = None, wr
         return metrics
 
 
-def _write_pictures(source: Source, size: int, folder: Path, files: contextlib.ExitStack, wrap: Wrap | None) -> _Kept:
+def _write_pictures(
+    source: Source, size: int, shard: int, folder: Path, files: contextlib.ExitStack, wrap: Wrap | None
+) -> _Kept:
     kept = _Kept()
-    writer = files.enter_context(ArrayWriter(folder / "images.npy", (size, size, 3)))
+    writer = files.enter_context(ShardWriter(folder, (size, size, 3), shard))
     truth: _Truth | None = None
     for picture in wrap(source.pictures, source.total) if wrap else source.pictures:
         pixels, measures, reason = picture.square
@@ -208,7 +211,7 @@ def _normalise(folder: Path, index: pd.DataFrame, kept: _Kept, metrics: Metrics)
         metrics["warnings"].append("data.normalization: per_group has nothing to do: only one group is trained on.")
         return
     how = GreyNormalization.fit(*groups)
-    clipped = normalise_file(folder / "images.npy", grey, how)
+    clipped = normalise_images(open_images(folder, "r+"), grey, how)
     how.save(folder)
     metrics["normalization"] = {
         "grey_scale": [round(x, 5) for x in how.scale],

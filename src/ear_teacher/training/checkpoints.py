@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from ear_teacher.config import UserError
+from ear_teacher.data.shards import image_files
 from ear_teacher.files import write_atomically
 
 KEPT = 2
@@ -39,6 +40,15 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pictures_hash(prepared: Path) -> str:
+    """What prepared pictures are told apart by: the file's hash; of shards the index's, which has one of each picture.
+
+    Reading terabytes only to name a run would take longer than many a run.
+    """
+    files = image_files(prepared)
+    return file_hash(files[0]) if len(files) == 1 else file_hash(prepared / "index.csv")
 
 
 @contextlib.contextmanager

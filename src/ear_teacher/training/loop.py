@@ -33,7 +33,7 @@ from ear_teacher.training.keeping import average, better
 from ear_teacher.training.optimizers import optimizers
 from ear_teacher.training.pictures import Pictures, seed_of
 from ear_teacher.training.recovery import Recovery, lr_scale, read_recoveries, recover
-from ear_teacher.training.schedule import row_of, rows_of, schedule
+from ear_teacher.training.schedule import Order, row_of, rows_of, schedule
 from ear_teacher.training.stopping import stop_reason
 from ear_teacher.training.teach import Teaching
 from ear_teacher.training.validation import terms, validate
@@ -183,6 +183,7 @@ def _attempt(
             save(0, checkpoints)
 
     stopped = stop_reason(rows, config)
+    order = Order(pictures.train, config.seed, pictures.shards)
     for step in progress(range(start, start if stopped else config.steps), config.steps):
         for group in (group for mover in movers for group in mover.param_groups):
             group["lr"] = group["scale"] * config.lr * schedule(step, config) * lr_scale(step, recoveries, config)
@@ -194,7 +195,7 @@ def _attempt(
         for part in range(config.accumulation):
             seed = seed_of(config.seed, step, part)
             draws = processes.draws(seed)
-            batch = rows_of(pictures.train, step, part, config)
+            batch = rows_of(order, step, part, config)
             picked = processes.part(batch)
             given, target = augment(pictures.batch(picked, device), config, draws)
             given = teaching.blank(given, draws)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ear_teacher.data.shards import Shards
 from ear_teacher.training.features import FeatureCache
 
 
@@ -29,6 +30,11 @@ class Pictures:
     val: np.ndarray
     features: FeatureCache | None = None
     files: Sequence[str] = ()
+
+    @property
+    def shards(self) -> Shards | None:
+        """The pictures, where they are in several files."""
+        return self.images if isinstance(self.images, Shards) else None
 
     def name(self, row: int) -> str:
         """What a row is called in a message."""
