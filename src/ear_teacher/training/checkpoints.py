@@ -43,12 +43,9 @@ def file_hash(path: Path) -> str:
 
 
 def pictures_hash(prepared: Path) -> str:
-    """What prepared pictures are told apart by: the file's hash; of shards the index's, which has one of each picture.
-
-    Reading terabytes only to name a run would take longer than many a run.
-    """
-    files = image_files(prepared)
-    return file_hash(files[0]) if len(files) == 1 else file_hash(prepared / "index.csv")
+    """What prepared pictures are told apart by: the hash of their file, or of the hashes of their files."""
+    hashes = [file_hash(file) for file in image_files(prepared)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 @contextlib.contextmanager
