@@ -141,7 +141,7 @@ def test_an_aligned_run_shows_its_terms_and_comes_nearer_to_the_backbone(picture
 def test_descriptors_learn_to_find_places_and_the_rest_learns_as_without_them(pictures, tmp_path) -> None:
     config = TRAIN.model_copy(update={"steps": 40, "validate_every": 20, "max_grad_norm": 1e9})
     found = run(pictures, tmp_path, TeachConfig(agree_weight=1e-3), config=config)
-    assert found.rows[-1]["val/raw/agree"] < 0.9 * found.rows[0]["val/raw/agree"]
+    assert found.rows[-1]["val/raw/agree"] < 0.95 * found.rows[0]["val/raw/agree"]
     model = fresh(pictures, described=True)
     plain = train(model, Loss(LossConfig(kl_weight=1e-5)), pictures, config, tmp_path / "plain")
     for name, wanted in plain.last.items():

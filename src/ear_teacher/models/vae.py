@@ -122,6 +122,10 @@ class EarVAE(nn.Module):
         backbone = self.encoder.backbone
         return [] if backbone is None else [p for p in backbone.parameters() if p.requires_grad]
 
+    def descriptor_parameters(self) -> list[nn.Parameter]:
+        """Of the descriptors of places (none where there are none)."""
+        return [] if self.describer is None else list(self.describer.parameters())
+
     @torch.no_grad()
     def warm_start(self, code: LinearCode, kl_weight: float, shrink: bool = False) -> None:
         """Set step 0 to a linear code; the posterior variance is the forecast's for the weight.

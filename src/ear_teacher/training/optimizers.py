@@ -20,6 +20,9 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 _ROUNDS = 5
 
+DESCRIPTORS_LR_SCALE = 2.0
+"""Descriptors begin at random beside a network that is pretrained and a code that is warm."""
+
 
 class Muon(Optimizer):
     """Momentum with an orthogonalised step, for kernels seen as matrices (out, in x height x width).
@@ -74,7 +77,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 def optimizers(model: EarVAE, config: TrainConfig, beside: Sequence[nn.Parameter] = ()) -> list[Optimizer]:
-    """What `config.optimizer` names, with learning rates of their own for the linear maps and the backbone.
+    """What `config.optimizer` names, with learning rates of their own for the linear maps, the backbone and the
+    descriptors.
 
     What learns `beside` the model goes to AdamW.
 
@@ -83,6 +87,7 @@ def optimizers(model: EarVAE, config: TrainConfig, beside: Sequence[nn.Parameter
     special = [
         (model.linear_parameters(), config.linear_lr_scale),
         (model.backbone_parameters(), config.backbone_lr_scale),
+        (model.descriptor_parameters(), DESCRIPTORS_LR_SCALE),
     ]
     taken = {id(p) for parameters, _ in special for p in parameters}
     kernels: list[nn.Parameter] = []
