@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,10 +50,9 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     Raises:
         ValueError: fewer than two different sizes, or a number that is not above 0.
     """
-    x, y = np.log(np.asarray(sizes, dtype=float)), np.log(np.asarray(values, dtype=float))
-    if len(set(sizes)) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+    if len(set(sizes)) < 2 or min(*sizes, *values) <= 0:
         raise ValueError(f"no exponent of {list(values)} over {list(sizes)}")
-    return float(np.polyfit(x, y, 1)[0])
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def first_reached(points: Sequence[Mapping[str, Any]], psnr: float, lpips: float | None = None) -> float | None:
@@ -140,8 +140,6 @@ def cost(command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str]
     Raises:
         RuntimeError: it failed; the message ends with its last lines.
     """
-    import threading
-
     before, began = os.times(), time.perf_counter()
     process = subprocess.Popen(
         command, cwd=cwd, env={**os.environ, **(env or {})}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -72,8 +72,8 @@ def machine(of: dict[str, Any] | None) -> list[str]:
         f"Python {of['python']}, {packages}.{busy}",
         "",
         "Written by `make bench` and `make bench-growth`. Times differ from run to run and machine to machine, so "
-        "nothing here is one of DVC's byte-reproducible outputs; ratios are what to read, and `make bench-check` compares them "
-        "with stored ones.",
+        "nothing here is one of DVC's byte-reproducible outputs; ratios are what to read, and `make bench-check` "
+        "compares them with stored ones.",
     ]
 
 
@@ -92,8 +92,8 @@ def quality(of: dict[str, Any], images: str) -> list[str]:
     return [
         f"{of['train_pictures']:,} pictures of {of['image_size']} px to train on, {of['pictures']} of {of['people']} "
         f"test people to measure; medians over {of['repeats']} runs in alternating order, {of['budget']:g} CPU-seconds "
-        "each. The clock counts all threads, from nothing: fitting the linear code and building the model are in it, reading "
-        "pretrained weights too; measuring is not. A level counts as reached at the first checkpoint that has it, and "
+        "each. The clock counts all threads, from nothing: fitting the linear code and building the model are in "
+        "it, reading pretrained weights too; measuring is not. A level counts as reached at the first checkpoint that has it, and "
         "checkpoints lie further apart the later they are. A dash: not in this budget; the best column says how far it "
         f"got. LPIPS is alex, at the end.{gone}",
         "",
@@ -150,7 +150,8 @@ def throughput(of: dict[str, Any], gflops: float | None, images: str) -> list[st
         rate = its["gflops"] / its["ms"] * 1000
         reach = f"{rate / gflops:.0%}" if gflops else ""
         lines.append(
-            f"| {name} | {its['ms']:.1f} | {its['ms'] / of['parts']['step_ms']:.1%} | {its['gflops']:.1f} | {rate:.0f} | "
+            f"| {name} | {its['ms']:.1f} | {its['ms'] / of['parts']['step_ms']:.1%} | {its['gflops']:.1f} | "
+            f"{rate:.0f} | "
             f"{reach} |"
         )
     lines += ["", f"![Parts of a step]({images}benchmarks_parts.png)", ""]

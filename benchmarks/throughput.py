@@ -111,7 +111,6 @@ def own_step_seconds(variant: Variant, ready: Ready, pictures: Pictures) -> floa
     stamps: list[float] = []
     # Validation follows the last step, so that one is not among them.
     run_own(variant, ready, pictures, STEPS + 1, lambda step, rebuild: stamps.append(time.perf_counter()))
-    ready.model.requires_grad_(True)
     return gap(stamps[1 : STEPS + 1])
 
 
