@@ -1,7 +1,7 @@
 """What is concluded from times: medians, turns, levels, exponents, ratios, and what a changed param runs again."""
 
-import itertools
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
