@@ -94,8 +94,8 @@ def quality(of: dict[str, Any], images: str) -> list[str]:
         f"test people to measure; medians over {of['repeats']} runs in alternating order, {of['budget']:g} CPU-seconds "
         "each. The clock counts all threads, from nothing: fitting the linear code and building the model are in "
         "it, reading pretrained weights too; measuring is not. A level counts as reached at the first checkpoint that "
-        "has it, and checkpoints lie further apart the later they are. A dash: not in this budget; the best column says how far it "
-        f"got. LPIPS is alex, at the end.{gone}",
+        "has it, and checkpoints lie further apart the later they are. A dash: not in this budget; "
+        f"the best column says how far it got. LPIPS is alex, at the end.{gone}",
         "",
         f"| | {header} | best PSNR, dB | LPIPS | CPU s | wall s | steps |",
         f"| --- |{' ---: |' * (len(LEVELS) + 5)}",
@@ -129,7 +129,8 @@ def speedups(methods: dict[str, Any]) -> list[str]:
 
 def throughput(of: dict[str, Any], gflops: float | None, images: str) -> list[str]:
     lines = [f"Pictures a second; a training step takes a batch of {of['batch']}. FLOPs: coding a picture and "
-             "back. Sizes of code follow the picture where the network fixes them (diffusers).", "",
+             "back. Sizes of code follow the picture where the network fixes them (diffusers); "
+        "pythae has nets for 64 px alone.", "",
              "| px | | parameters | GFLOP | train | encode | decode |",
              "| ---: | --- | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
     for side, models in of["sizes"].items():

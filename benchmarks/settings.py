@@ -42,7 +42,7 @@ class Settings:
 
 
 FULL = Settings(
-    budget=90, first=4, ratio=1.5, pictures=96, repeats=3, sizes=(64, 128, 256), seconds=1.0, stages=True,
+    budget=75, first=4, ratio=1.7, pictures=64, repeats=3, sizes=(64, 128, 256), seconds=0.5, stages=True,
     counts=(1000, 4000, 16000, 64000), steps=200, latents=(256, 512, 1024, 2048, 4096), folder=RESULTS,
 )  # fmt: skip
 QUICK = Settings(
