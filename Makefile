@@ -25,7 +25,7 @@ run: $(READY) ## prepare, train v0, v1 and the current model, evaluate, render, 
 	dvc repro
 
 test: $(READY) ## run the tests
-	PYTHONPATH=src pytest
+	OMP_NUM_THREADS=1 PYTHONPATH=src pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 experiments: $(READY) ## the leaderboard of all DVC experiments, as a table, a CSV and a page
 	ear-teacher experiments --out reports/experiments.csv --page reports/experiments.html

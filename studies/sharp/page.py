@@ -30,6 +30,8 @@ INGREDIENTS = {
     "width-32": "width 32, not 48",
     "backbone-frozen": "EfficientNet-Lite0, frozen, three maps beside the encoder's branch",
     "taught": "four maps beside it, and its deepest map aligned to them (weight 0.3)",
+    "taught-perceptual-012": "the same, LPIPS weight 0.012, not 0.015",
+    "taught-kl-1e-6": "the same at 0.015, KL weight 1e-6, not 5e-8",
 }
 TABLE = {
     "floats-512": "512 floats",
