@@ -108,8 +108,8 @@ def quality(of: dict[str, Any], images: str) -> list[str]:
         "",
         *(f"- **{name}**: {words}" for name, words in FAIRNESS.items() if name in methods),
         f"- pythae at half the side: enlarging halved originals alone gives {of['enlargement_psnr']:.1f} dB.",
-        "- All peers: our batches, mirroring, AdamW at 1e-3 with warm-up and cosine over the budget. A short budget is "
-        "what a user has on two cores; given hours, a peer's level rises, and this table does not say where it ends.",
+        "- All peers: our batches, mirroring, AdamW at 1e-3, not tuned, with warm-up and cosine over the budget. A short budget "
+        "is what a user has on two cores; given hours, a peer's level rises, and this table does not say where it ends.",
         "- **v0** stands on EfficientNet-Lite0 in place of the author's DINOv2, narrower, as in params.yaml.",
     ]
 
@@ -129,8 +129,8 @@ def speedups(methods: dict[str, Any]) -> list[str]:
 
 def throughput(of: dict[str, Any], gflops: float | None, images: str) -> list[str]:
     lines = [f"Pictures a second; a training step takes a batch of {of['batch']}. FLOPs: coding a picture and "
-             "back. Sizes of code follow the picture where the network fixes them (diffusers); "
-        "pythae has nets for 64 px alone.", "",
+             "back. Sizes of code follow the picture where the network fixes them (diffusers); pythae has nets for "
+             "64 px alone.", "",
              "| px | | parameters | GFLOP | train | encode | decode |",
              "| ---: | --- | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
     for side, models in of["sizes"].items():
