@@ -8,10 +8,10 @@ export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint experiments serve realism forecast five_fixes greyscale diagnosis sharp teacher retrieval torture \
-  fuzz audit photos lock clean
+  fuzz audit photos lock clean bench bench-growth bench-quick bench-check
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -79,12 +79,39 @@ audit: $(READY) ## known vulnerabilities of the pinned packages (needs the netwo
 	PYTHONPATH=src python tools/list_licences.py
 	python tools/audit.py --strict
 
+# The peers come on top of the locked environment and change nothing in it: what they share with it, they take as it is.
+$(VENV)/.bench: requirements-bench.lock $(READY)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@touch $@
+
+BENCH = PYTHONPATH=src python -m benchmarks
+bench: $(VENV)/.bench ## our speed beside the peers', 40 minutes, and docs/benchmarks.md: BUDGET=<CPU-seconds of a run> DATA=<folder>
+	dvc repro
+	$(BENCH) quality throughput inference pipeline page $(BUDGET:%=--budget %) $(DATA:%=--data %)
+
+bench-growth: $(READY) ## time and memory at up to 64,000 pictures, an hour
+	dvc repro prepare weights linear
+	$(BENCH) growth page
+
+bench-quick: $(VENV)/.bench ## the same parts in 3 minutes, one small run of each: does it work
+	dvc repro
+	$(BENCH) quality throughput inference pipeline page --quick
+
+bench-check: $(READY) ## has a ratio of the last `make bench` become worse than the stored ones
+	$(BENCH) check
+
 photos:
 	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: 'make $(firstword $(MAKECMDGOALS)) PHOTOS=<folder>'."; exit 1; }
 
 lock: ## pin the newest versions that pyproject.toml admits (needs uv)
 	uv pip compile pyproject.toml --group dev --all-extras --universal --generate-hashes --python-version 3.11 \
 	  --no-annotate --no-header --quiet --upgrade -o requirements.lock
+	uv pip compile pyproject.toml --group bench --all-extras --universal --generate-hashes --python-version 3.11 \
+	  --constraints requirements.lock --no-emit-package dataclasses --no-annotate --no-header --quiet -o bench.full
+	# What requirements.lock has stays there; the package dataclasses is part of Python by now.
+	awk 'NR == FNR { seen[$$1] = 1; next } /^[^ ]/ { new = !($$1 in seen) } new' requirements.lock bench.full \
+	  > requirements-bench.lock
+	rm bench.full
 
 clean: ## remove what the pipeline wrote, keep its cache
 	rm -rf data/prepared data/linear data/weights data/features models/v0 models/v1 models/current .checkpoints
