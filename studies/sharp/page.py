@@ -38,7 +38,7 @@ TABLE = {
     "floats-2048": "2,048 floats",
     "psnr-only": "squared error alone, no perceptual or SSIM term",
     "kl-held": "KL held near 1,150 nats",
-    "taught-default": "backbone beside the branch, aligned: the default",
+    "taught-default": "backbone beside the branch, aligned: the default, but for the descriptors of places",
     "hour": "long, pictures not moved",
     "hour-affine": "long, pictures moved",
 }
