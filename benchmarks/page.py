@@ -109,8 +109,8 @@ def quality(of: dict[str, Any], images: str) -> list[str]:
         *(f"- **{name}**: {words}" for name, words in FAIRNESS.items() if name in methods),
         f"- pythae at half the side: enlarging halved originals alone gives {of['enlargement_psnr']:.1f} dB.",
         "- All peers: our batches, mirroring, AdamW at 1e-3 (not tuned) with warm-up and cosine over the budget. A "
-        "short budget is what a user has on two cores; given hours, a peer's level rises, and this table does not say where "
-        "it ends.",
+        "short budget is what a user has on two cores; given hours, a peer's level rises, and this table does not say "
+        "where it ends.",
         "- **v0** stands on EfficientNet-Lite0 in place of the author's DINOv2, narrower, as in params.yaml.",
     ]
 
