@@ -39,6 +39,7 @@ TABLE = {
     "psnr-only": "squared error alone, no perceptual or SSIM term",
     "kl-held": "KL held near 1,150 nats",
     "taught-default": "backbone beside the branch, aligned: the default, but for the descriptors of places",
+    "ten-minutes": "all of the default, ten minutes",
     "hour": "long, pictures not moved",
     "hour-affine": "long, pictures moved",
 }
