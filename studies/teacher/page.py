@@ -68,7 +68,9 @@ def page(found: dict[str, Found | None]) -> str:
         "What the encoder is worth to others. All figures are those of people no training saw and nothing was "
         "chosen on; brackets are 95 % intervals that resample people. NME is the mean distance of the visible "
         "points from the truth as a share of the crop's side. `make teacher` runs all of it but the real photos, "
-        "which `make retrieval PHOTOS=<EarVN1.0 folder>` does; each section names its own command.",
+        "which `make retrieval PHOTOS=<EarVN1.0 folder>` does; each section names its own command. The landmark rows "
+        "*frozen-all*, *random-500* and *landmarker*, the detector, the student and the export are those of the model "
+        "without descriptors of places (`model.descriptors` and `teach.agree_weight` 0).",
         "",
         *targets(found["probe"], found["landmarks"], found["retrieval"]),
     ]
