@@ -74,6 +74,7 @@ torture: $(READY) ## malformed and hostile inputs, each with its one right outco
 
 fuzz: $(READY) ## mutated files for every loader, for SECONDS=180
 	PYTHONPATH=src python -m tests.torture.fuzz $(or $(SECONDS),180)
+	PYTHONPATH=src python -m tests.torture.guided $(or $(SECONDS),180)
 
 audit: $(READY) ## known vulnerabilities of the pinned packages (needs the network), and docs/licences.md
 	PYTHONPATH=src python tools/list_licences.py

@@ -151,6 +151,20 @@ WORDS = [
 ]
 
 
+def try_one(loader: Loader, content: bytes) -> None:
+    """Have a loader read a file; raises where it neither reads it nor refuses it in one sentence."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, other in {**loader.beside, loader.file: content}.items():
+            Path(folder, name).write_bytes(other)
+        try:
+            loader.read(Path(folder))
+            return
+        except REFUSALS as refusal:
+            said = str(refusal)
+    assert said.strip()
+    assert "\n" not in said, f"more than a sentence: {said}"
+
+
 def search(loader: Loader, number: int) -> None:
     """One round of one loader; raises what it raised that is no refusal."""
 
@@ -161,16 +175,7 @@ def search(loader: Loader, number: int) -> None:
     )  # fmt: skip
     @given(mutated(loader.sound))
     def reads_or_refuses(content: bytes) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, other in {**loader.beside, loader.file: content}.items():
-                Path(folder, name).write_bytes(other)
-            try:
-                loader.read(Path(folder))
-                return
-            except REFUSALS as refusal:
-                said = str(refusal)
-        assert said.strip()
-        assert "\n" not in said, f"more than a sentence: {said}"
+        try_one(loader, content)
 
     reads_or_refuses()
 
