@@ -19,7 +19,7 @@ def main() -> None:
     variant = subject.variants["current"]
     variant = variant.model_copy(update={"model": variant.model.model_copy(update={"latent_dim": floats})})
     side = subject.data.image_size
-    ready = made_ready(variant, side, any_code(variant.model.grid, floats, side))
+    ready = made_ready(variant, side, any_code(variant, side))
     pictures = subject.pictures()
     stamps: list[float] = []
     whole = max(1, len(pictures.train) // variant.train.batch_size)

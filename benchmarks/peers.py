@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ear_teacher.forecast import posterior_variance
-from ear_teacher.linear import LinearCode
+from ear_teacher.lapped import WhitenedCode
 from ear_teacher.losses import Loss
 from ear_teacher.models.posterior import DiagonalGaussian
 
@@ -84,20 +84,14 @@ class Pythae(Peer):
 class Diffusers(Peer):
     """AutoencoderKL under our loss; with `code`, as the residual of our linear code."""
 
-    def __init__(self, vae: Any, objective: Loss, code: LinearCode | None = None) -> None:
+    def __init__(self, vae: Any, objective: Loss, code: WhitenedCode | None = None) -> None:
         super().__init__()
-        self.vae, self.objective, self.warm = vae, objective, code is not None
+        self.vae, self.objective, self.code = vae, objective, code
         if code is not None:
-            variances = code.eigenvalues[: len(code.basis)].clamp(min=1e-8)
-            deviation = variances.sqrt().view(-1, 1, 1, 1)
             pixels = 3 * (code.mean.shape[-1] * code.grid) ** 2
             weight = max(objective.config.kl_weight or 0.0, 1e-9)
-            variance = np.log(posterior_variance(variances.numpy(), weight, pixels))
-            self.patch, self.grid = code.mean.shape[-1], code.grid
-            self.register_buffer("into", code.basis / deviation)
-            self.register_buffer("back", code.basis * deviation)
-            self.register_buffer("average", code.mean.repeat(1, code.grid, code.grid))
-            self.register_buffer("logvar", torch.from_numpy(variance).float().view(1, -1, 1, 1))
+            variance = np.log(posterior_variance(code.energies.numpy(), weight, pixels))
+            self.logvar = torch.from_numpy(variance).float().view(1, -1, 1, 1)
             for last in (vae.quant_conv, vae.decoder.conv_out):
                 nn.init.zeros_(last.weight)
                 nn.init.zeros_(last.bias)
@@ -106,10 +100,9 @@ class Diffusers(Peer):
         """(N, 3, S, S) in [0, 1] -> the posterior."""
         moments = self.vae.encode(2 * images - 1).latent_dist
         mean, logvar = moments.mean, moments.logvar
-        if self.warm:  # its 4 x 16 x 16 floats are our 16 x 8 x 8
-            factor = mean.shape[-1] // self.grid
-            linear = F.conv2d(2 * images - 1 - self.average, self.into, stride=self.patch)
-            mean = linear + F.pixel_unshuffle(mean, factor)
+        if self.code is not None:  # its 4 x 16 x 16 floats are our 16 x 8 x 8
+            factor = mean.shape[-1] // self.code.grid
+            mean = self.code.encode(2 * images - 1) + F.pixel_unshuffle(mean, factor)
             logvar = self.logvar + F.pixel_unshuffle(logvar, factor)
         return DiagonalGaussian(mean, logvar)
 
@@ -117,11 +110,11 @@ class Diffusers(Peer):
         return self.encode(images).mean
 
     def pictures(self, codes: Tensor) -> Tensor:
-        if not self.warm:
+        if self.code is None:
             return (self.vae.decode(codes).sample + 1) / 2
         channels = self.vae.config.latent_channels
         residual = self.vae.decode(F.pixel_shuffle(codes, round((codes.shape[1] / channels) ** 0.5))).sample
-        return (F.conv_transpose2d(codes, self.back, stride=self.patch) + self.average + residual + 1) / 2
+        return (self.code.decode(codes) + residual + 1) / 2
 
     def loss(self, images: Tensor) -> Tensor:
         posterior = self.encode(images)
@@ -163,12 +156,13 @@ def missing() -> list[str]:
     return [name for name in ("pythae", "diffusers") if find_spec(name) is None]
 
 
-def build_peers(objective: Loss, fit: Callable[[], LinearCode], side: int) -> dict[str, Callable[[], Peer]]:
+def build_peers(objective: Loss, fit: Callable[[], WhitenedCode], side: int) -> dict[str, Callable[[], Peer]]:
     """Name -> what makes the peer with random weights. Those whose library is missing are left out.
 
     Args:
         objective: our loss, for those that bring none.
-        fit: our linear code of 1,024 floats on an 8 x 8 grid; called each time a peer is made that starts from it.
+        fit: the linear code that our model starts as, 1,024 floats on an 8 x 8 grid; called each time a peer is made
+            that starts from it.
         side: of the pictures; pythae's nets are made for 64 and are left out below it.
     """
     found: dict[str, Callable[[], Peer]] = {}

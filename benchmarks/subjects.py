@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.peers import LEARNING_RATE, Peer
-from ear_teacher.augmentation import augment
+from ear_teacher.augmentation import Draws, augment
 from ear_teacher.config import NO_BACKBONE, UserError, Variant, load_config
 from ear_teacher.data import PreparedData
+from ear_teacher.lapped import REACH, WhitenedCode
 from ear_teacher.linear import LinearCode, fit_klt
 from ear_teacher.losses import Loss, perceptual_trunk
 from ear_teacher.models import EarVAE
@@ -23,7 +24,7 @@ from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.training.history import Row
 from ear_teacher.training.loop import train
 from ear_teacher.training.pictures import Pictures, seed_of
-from ear_teacher.training.setup import Ready, set_up
+from ear_teacher.training.setup import Ready, lapped_start, set_up
 from ear_teacher.weights import load_trunk
 
 TRUNKS = Path("data/weights/perceptual")
@@ -56,34 +57,35 @@ class Subject:
         """What a run sees. No cache of features: in so few steps it costs more than it saves."""
         return Pictures(self.data.images, self.data.rows("train"), self.data.rows("val", VALIDATION_PICTURES))
 
-    def fit(self) -> LinearCode:
-        """The current model's linear code."""
-        model = self.variants["current"].model
-        return fit_klt(self.data.images, self.data.rows("train"), model.grid, model.latent_dim // model.grid**2)
+    def fit(self) -> WhitenedCode:
+        """The linear code that the current model starts as."""
+        model, rows = self.variants["current"].model, self.data.rows("train")
+        lapped = lapped_start(model, self.data.images, rows)
+        return lapped or WhitenedCode.of(fit_klt(self.data.images, rows, model.grid, model.channels))
 
-    def ready(self, name: str, code: LinearCode, seed: int, side: int | None = None) -> tuple[Variant, Ready]:
+    def ready(self, name: str, code: WhitenedCode, seed: int, side: int | None = None) -> tuple[Variant, Ready]:
         """A variant at step 0."""
         variant = self.variants[name]
         variant = variant.model_copy(update={"train": variant.train.model_copy(update={"seed": seed})})
         return variant, made_ready(variant, side or self.data.image_size, code)
 
 
-def made_ready(variant: Variant, side: int, code: LinearCode) -> Ready:
-    """`set_up` with the weights that stage `weights` wrote; the linear code only where the variant starts from one."""
+def made_ready(variant: Variant, side: int, code: WhitenedCode) -> Ready:
+    """`set_up` with the weights that stage `weights` wrote; the code only where the variant starts from one."""
     folder = Path("data/weights") / variant.name
     backbone = load_trunk(folder / "backbone.safetensors") if variant.model.backbone != NO_BACKBONE else None
     aligned = load_trunk(folder / "align.safetensors") if variant.teach.align_weight else None
-    return set_up(variant, side, code, TRUNKS, backbone, aligned)
+    spectrum = LinearCode(code.mean, code.analysis, code.energies, code.grid, 1)  # for what a KL weight allows
+    return set_up(variant, side, spectrum, TRUNKS, backbone, aligned, start=code)
 
 
-def any_code(grid: int, floats: int, side: int) -> LinearCode:
-    """A linear code of random orthonormal patches, where only its shape matters: time does not depend on weights."""
-    patch, rank = side // grid, floats // grid**2
-    generator = torch.Generator().manual_seed(0)
-    basis = torch.linalg.qr(torch.randn(3 * patch**2, min(rank, 3 * patch**2), generator=generator)).Q.T
-    return LinearCode(
-        torch.zeros(3, patch, patch), basis.reshape(-1, 3, patch, patch).contiguous(), torch.ones(len(basis)), grid, 1
-    )
+def any_code(variant: Variant, side: int) -> WhitenedCode:
+    """A linear code of random patches, where only its shape matters: time does not depend on weights."""
+    model = variant.model
+    patch = side // model.grid
+    width = patch * (1 + 2 * REACH) if model.warm_start == "lapped" else patch
+    filters = torch.randn(model.channels, 3, width, width, generator=torch.Generator().manual_seed(0)) / width
+    return WhitenedCode(torch.zeros(3, patch, patch), filters, filters, torch.ones(model.channels), model.grid)
 
 
 def objective(variant: Variant) -> Loss:
@@ -149,8 +151,8 @@ def peer_step(
     """One step of a peer."""
     order = np.random.default_rng([seed, step])
     rows = order.choice(pictures.train, variant.train.batch_size, replace=False)
-    generator = torch.Generator().manual_seed(seed_of(seed, step))
-    _, target = augment(pictures.batch(rows, torch.device("cpu")), variant.train, generator)
+    draws = Draws(torch.Generator().manual_seed(seed_of(seed, step)))
+    _, target = augment(pictures.batch(rows, torch.device("cpu")), variant.train, draws)
     mover.zero_grad(set_to_none=True)
     peer.loss(target).backward()
     torch.nn.utils.clip_grad_norm_(peer.parameters(), 1.0)

@@ -17,7 +17,7 @@ from benchmarks.measure import alternating, timed
 from benchmarks.peers import PYTHAE_SIDE, WARMED, Peer, build_peers
 from benchmarks.settings import Settings
 from benchmarks.subjects import OWN_NAMES, TRUNKS, Subject, any_code, made_ready, objective, peer_step, run_own
-from ear_teacher.augmentation import augment
+from ear_teacher.augmentation import Draws, augment
 from ear_teacher.config import Variant
 from ear_teacher.data import to_tensor
 from ear_teacher.metrics.quality import Nets, measure_pictures
@@ -50,11 +50,11 @@ def at_size(subject: Subject, side: int, settings: Settings) -> dict[str, Any]:
     steps: dict[str, Callable[[], float]] = {}
     for name, key in OWN_NAMES.items():
         variant = subject.variants[key]
-        ready = made_ready(variant, side, any_code(variant.model.grid, variant.model.latent_dim, side))
+        ready = made_ready(variant, side, any_code(variant, side))
         models[name] = ready.model
         steps[name] = lambda variant=variant, ready=ready: own_step_seconds(variant, ready, pictures)
     current = subject.variants["current"]
-    code = any_code(current.model.grid, current.model.latent_dim, side)
+    code = any_code(current, side)
     for name, make in build_peers(objective(current), lambda: code, side).items():
         # The warm start's network is that of another row; pythae's are 64 px inside, whatever the pictures are.
         if name == WARMED or (name.startswith("pythae") and side != PYTHAE_SIDE):
@@ -143,7 +143,7 @@ def evaluation(subject: Subject, settings: Settings) -> dict[str, float]:
     """Pictures a second of measuring the current model with every metric: with LPIPS-alex, and with vgg beside it."""
     variant = subject.variants["current"]
     side = subject.data.image_size
-    model = made_ready(variant, side, any_code(variant.model.grid, variant.model.latent_dim, side)).model.eval()
+    model = made_ready(variant, side, any_code(variant, side)).model.eval()
     images = to_tensor(subject.data.images[subject.data.rows("test", BATCH)])
     nets = {net: load_lpips(net, TRUNKS / file) for net, file in TRUNK_FILE.items()}
 
@@ -166,11 +166,11 @@ def parts(subject: Subject, settings: Settings) -> dict[str, Any]:
     above the sum is what runs between the parts.
     """
     variant, side = subject.variants["current"], subject.data.image_size
-    ready = made_ready(variant, side, any_code(variant.model.grid, variant.model.latent_dim, side))
+    ready = made_ready(variant, side, any_code(variant, side))
     pictures = resized(subject, side)
     cases = dict(_parts(ready, variant, pictures))
     seconds = timed(cases, settings.repeats, settings.seconds)
-    fresh = made_ready(variant, side, any_code(variant.model.grid, variant.model.latent_dim, side))
+    fresh = made_ready(variant, side, any_code(variant, side))
     step = median(own_step_seconds(variant, fresh, pictures) for _ in range(settings.repeats))
     listed = {name: {"ms": 1000 * value, "gflops": flops(cases[name]) / 1e9} for name, value in seconds.items()}
     return {"step_ms": 1000 * step, "parts": listed}
@@ -182,7 +182,7 @@ def _parts(ready: Ready, variant: Variant, pictures: Pictures) -> Iterator[tuple
     rows = pictures.train[: variant.train.batch_size]
 
     def data() -> Tensor:
-        return augment(pictures.batch(rows, device), variant.train, torch.Generator().manual_seed(0))[1]
+        return augment(pictures.batch(rows, device), variant.train, Draws(torch.Generator().manual_seed(0)))[1]
 
     target = data()
     posterior, deepest = teaching.encode(model, target, None)
@@ -201,16 +201,16 @@ def _parts(ready: Ready, variant: Variant, pictures: Pictures) -> Iterator[tuple
 
         def term(name: str = name) -> None:
             made, nats = recon.clone().requires_grad_(), kl.clone().requires_grad_()
-            loss._term(name, made, target, nats).backward()
+            loss._term(name, made, target, nats, lambda part: part).backward()
 
         yield f"loss: {name}", term
     if deepest is not None:
         still = deepest.detach()
 
         def taught() -> None:
-            teaching(model, still.clone().requires_grad_(), target, torch.Generator())[0].backward()
+            teaching(model, still.clone().requires_grad_(), target, Draws(torch.Generator()))[0].backward()
 
-        yield "teach: alignment", taught
+        yield "teach: alignment, descriptors", taught
     movers = optimizers(model, variant.train, teaching.learned())
     forward_and_back()
     every = [p for mover in movers for group in mover.param_groups for p in group["params"] if p.grad is not None]

@@ -43,7 +43,7 @@ from ear_teacher.training.guard import Diverged
 from ear_teacher.training.history import Row, write_events, write_history
 from ear_teacher.training.loop import Pictures, train
 from ear_teacher.training.recovery import read_recoveries
-from ear_teacher.training.setup import set_up
+from ear_teacher.training.setup import lapped_start, set_up
 from ear_teacher.watching.advice import diverged
 from ear_teacher.watching.backbone_input import check_statistics
 from ear_teacher.watching.milestones import passed
@@ -52,7 +52,7 @@ from ear_teacher.weights import load_trunk
 TRUNKS = Path("data/weights/perceptual")
 VALIDATION_PICTURES = 128
 GRID_PICTURES = 6
-CODE = ("augmentation.py", "forecast.py", "linear.py", "losses.py")
+CODE = ("augmentation.py", "forecast.py", "lapped.py", "linear.py", "losses.py")
 CODE += ("models", "perceptual.py", "similarity.py", "training")
 """What of the package decides a run, as in dvc.yaml."""
 
@@ -86,6 +86,7 @@ def train_variant(name: str, processes: Processes) -> None:
         variant, data.image_size, code, TRUNKS,
         backbone=load_trunk(weights / "backbone.safetensors") if variant.model.backbone != NO_BACKBONE else None,
         aligned=load_trunk(weights / "align.safetensors") if variant.teach.align_weight else None,
+        start=lapped_start(variant.model, data.images, pictures.train),
     )  # fmt: skip
     model = ready.model.to(device)
     if processes.first and isinstance(model.encoder, BackboneEncoder):

@@ -25,7 +25,7 @@ from ear_teacher.metrics.quality import Nets
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.stage import run
 from ear_teacher.training.loop import Pictures, train
-from ear_teacher.training.setup import set_up
+from ear_teacher.training.setup import lapped_start, set_up
 from ear_teacher.weights import load_trunk
 
 HERE = Path("studies/sharp")
@@ -45,7 +45,8 @@ def main() -> None:
     codes = fit_codes(data.images, data.rows("train"), LAYOUT_GRID.values(), max(floats, 1024))
     code = codes[variant.model.grid].truncated(floats)
     backbone = load_trunk(Path("data/weights/v0/backbone.safetensors"))
-    ready = set_up(variant, data.image_size, code, TRUNKS, backbone, backbone, case.get("shrink"))
+    ready = set_up(variant, data.image_size, code, TRUNKS, backbone, backbone, case.get("shrink"),
+                   lapped_start(variant.model, data.images, data.rows("train")))  # fmt: skip
     model = ready.model
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", 48))
     with tempfile.TemporaryDirectory() as folder:

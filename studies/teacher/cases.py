@@ -32,7 +32,7 @@ from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.stage import run
 from ear_teacher.teacher.probing import Truth, extract, model_encoder, probe_landmarks, probe_people
 from ear_teacher.training.loop import Pictures, train
-from ear_teacher.training.setup import set_up
+from ear_teacher.training.setup import lapped_start, set_up
 from ear_teacher.weights import load_trunk
 
 TRUNKS = Path("data/weights/perceptual")
@@ -75,7 +75,8 @@ def changed(*changes: dict[str, dict[str, Any]]) -> Variant:
 def trained(variant: Variant, data: PreparedData, code: LinearCode, title: str) -> EarVAE:
     """The variant trained on a set, in evaluation mode, at the state its `train.select` keeps."""
     backbone = load_trunk(BACKBONE)
-    ready = set_up(variant, data.image_size, code, TRUNKS, backbone, backbone)
+    ready = set_up(variant, data.image_size, code, TRUNKS, backbone, backbone,
+                   start=lapped_start(variant.model, data.images, data.rows("train")))  # fmt: skip
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES))
     with tempfile.TemporaryDirectory() as folder:
         result = train(

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from benchmarks import peers
-from benchmarks.subjects import any_code
 from ear_teacher.config import LossConfig
-from ear_teacher.linear import fit_klt
+from ear_teacher.lapped import WhitenedCode, fit_lapped
 from ear_teacher.losses import Loss
 
 
@@ -17,11 +16,17 @@ def plain_loss() -> Loss:
     )
 
 
+def no_code() -> WhitenedCode:
+    """Of the right shape."""
+    patches = torch.zeros(16, 3, 16, 16)
+    return WhitenedCode(patches[0], patches, patches, torch.ones(16), 8)
+
+
 def test_a_peer_with_our_warm_start_begins_as_our_linear_code() -> None:
     pytest.importorskip("diffusers")
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (12, 128, 128, 3), dtype=np.uint8)
-    code = fit_klt(pictures, np.arange(12), 8, 16)
+    code = fit_lapped(pictures, np.arange(12), 8, 16)
     peer = peers.build_peers(plain_loss(), lambda: code, 128)[peers.WARMED]().eval()
     images = torch.from_numpy(pictures[:2]).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
@@ -32,7 +37,7 @@ def test_every_peer_learns_from_a_batch_and_rebuilds_pictures_of_its_size() -> N
     for library in ("diffusers", "pythae"):
         pytest.importorskip(library)
     images = torch.rand(2, 3, 128, 128)
-    made = peers.build_peers(plain_loss(), lambda: any_code(8, 1024, 128), 128)
+    made = peers.build_peers(plain_loss(), no_code, 128)
     assert set(made) == set(peers.FAIRNESS)
     for make in made.values():
         peer = make()
@@ -46,4 +51,4 @@ def test_every_peer_learns_from_a_batch_and_rebuilds_pictures_of_its_size() -> N
 def test_a_peer_whose_library_is_missing_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     assert peers.missing() == ["pythae", "diffusers"]
-    assert peers.build_peers(plain_loss(), lambda: any_code(8, 1024, 128), 128) == {}
+    assert peers.build_peers(plain_loss(), no_code, 128) == {}

@@ -21,8 +21,9 @@ class ModelConfig(Section):
     """`residual`: inverse linear code + conv branch; `transposed`: transposed convolutions (v0, v1)."""
     latent_dim: Annotated[int, Field(ge=1, le=65536)] = 1024
     latent_layout: Literal["vector", "4x4", "8x8"] = "8x8"
-    warm_start: Literal["klt", "none"] = "klt"
-    """`klt`: the linear code of the training split is the model at step 0."""
+    warm_start: Literal["lapped", "klt", "none"] = "klt"
+    """The model at step 0 is a linear code of the training split: `klt` of separate patches; `lapped` of patches that
+    overlap, which is sharper (`ear_teacher.lapped`)."""
     width: Annotated[int, Field(ge=8, le=2048)] = 48
     """residual: channels at a quarter of the resolution; transposed: channels of the decoder's 4x4 map."""
     backbone: str = NO_BACKBONE
@@ -54,7 +55,8 @@ class ModelConfig(Section):
         """The model in words, for tables that compare several."""
         parts = [self.encoder + " encoder"] if self.encoder == "residual" else []
         encoder = " + ".join(parts + [self.backbone] * (self.backbone != NO_BACKBONE))
-        start = "warm-started from the linear code" if self.warm_start == "klt" else "from random weights"
+        starts = {"lapped": "warm-started from a lapped linear code", "klt": "warm-started from the linear code"}
+        start = starts.get(self.warm_start, "from random weights")
         return f"{encoder}, {self.decoder} decoder of width {self.width}, {start}"
 
     @model_validator(mode="after")
@@ -68,8 +70,11 @@ class ModelConfig(Section):
         residual = self.encoder == "residual" or self.decoder == "residual"
         if residual and self.latent_layout == "vector":
             raise ValueError("the residual encoder and decoder need model.latent_layout 4x4 or 8x8, not vector")
-        if self.warm_start == "klt" and not (self.encoder == self.decoder == "residual"):
-            raise ValueError("model.warm_start klt needs encoder: residual and decoder: residual; use warm_start: none")
+        if self.warm_start != "none" and not (self.encoder == self.decoder == "residual"):
+            raise ValueError(
+                f"model.warm_start {self.warm_start} needs encoder: residual and decoder: residual; "
+                "use warm_start: none"
+            )
         if self.encoder == "backbone" and self.backbone == NO_BACKBONE:
             raise ValueError("model.encoder backbone needs model.backbone, a timm model such as tf_efficientnet_lite0")
         return self

@@ -189,7 +189,7 @@ def _linear_start(subject: Subject, evidence: Evidence, address: Address) -> tup
         changes["model__decoder"] = "residual"
     if now.latent_layout == "vector":
         changes["model__latent_layout"] = "4x4"
-    if now.warm_start != "klt":
+    if now.warm_start == "none":
         changes["model__warm_start"] = "klt"
     if not changes:
         return address.command(train__linear_lr_scale=0.0, model__width=2 * now.width), effect

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ear_teacher.config import NO_BACKBONE, ModelConfig
+from ear_teacher.lapped import WhitenedCode
 from ear_teacher.linear import LinearCode
 from ear_teacher.models.vae import EarVAE
 
@@ -16,7 +17,7 @@ def new_model(
     *,
     kl_weight: float,
     seed: int,
-    code: LinearCode | None = None,
+    code: LinearCode | WhitenedCode | None = None,
     shrink: bool = False,
     backbone: dict[str, Tensor] | None = None,
 ) -> EarVAE:
@@ -27,7 +28,8 @@ def new_model(
         image_size: side of the pictures, in pixels.
         kl_weight: w of the loss; sets the starting posterior variance of a warm start.
         seed: of the random weights.
-        code: the linear code of `config.latent_layout`, needed for `warm_start: klt`.
+        code: what a warm start begins as: the linear code of `config.latent_layout` (`warm_start: klt`), or what
+            `fit_lapped` gives (`lapped`).
         shrink: whether a warm start is the optimum of a rate-limited code (`EarVAE.warm_start`).
         backbone: pretrained tensors, needed where `config` names one.
 
@@ -36,9 +38,9 @@ def new_model(
     """
     torch.manual_seed(seed)
     model = EarVAE(config, image_size)
-    if config.warm_start == "klt":
+    if config.warm_start != "none":
         assert code is not None
-        model.warm_start(code, kl_weight, shrink)
+        model.warm_start(WhitenedCode.of(code) if isinstance(code, LinearCode) else code, kl_weight, shrink)
     if config.backbone != NO_BACKBONE:
         assert backbone is not None
         model.load_backbone(backbone)

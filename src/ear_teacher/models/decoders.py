@@ -43,14 +43,14 @@ class TransposedDecoder(nn.Module):
 class ResidualDecoder(nn.Module):
     """The inverse linear code plus a conv branch that sees both the code and the linear picture.
 
-    The branch's last layer starts at zero. It works at a quarter of the resolution and ends in sub-pixel
-    convolution (Shi et al. 2016, arXiv 1609.05158).
+    Patches of the linear picture reach `overlap` pixels into their neighbours. The branch's last layer starts at zero.
+    It works at a quarter of the resolution and ends in sub-pixel convolution (Shi et al. 2016, arXiv 1609.05158).
     """
 
-    def __init__(self, image_size: int, channels: int, grid: int, width: int) -> None:
+    def __init__(self, image_size: int, channels: int, grid: int, width: int, overlap: int = 0) -> None:
         super().__init__()
         patch = image_size // grid
-        self.linear = nn.ConvTranspose2d(channels, 3, patch, stride=patch, bias=False)
+        self.linear = nn.ConvTranspose2d(channels, 3, patch + 2 * overlap, patch, overlap, bias=False)
         self.mean_patch = nn.Parameter(torch.zeros(3, patch, patch))
         self.grid = grid
         doublings = int(math.log2(patch / 4))

@@ -65,16 +65,21 @@ class BackboneEncoder(nn.Module):
 
 
 class ResidualEncoder(nn.Module):
-    """A linear code of patches plus a conv branch whose last layer starts at zero.
+    """A linear code of patches, which reach `overlap` pixels into their neighbours, plus a conv branch whose last layer
+    starts at zero.
 
     Without a warm start the linear part begins at random like any other layer. The maps of a backbone, where there
     is one, are pooled to the grid and join the branch before that last layer.
     """
 
-    def __init__(self, image_size: int, channels: int, grid: int, width: int, backbone: Backbone | None) -> None:
+    def __init__(
+        self, image_size: int, channels: int, grid: int, width: int, backbone: Backbone | None, overlap: int = 0
+    ) -> None:
         super().__init__()
-        self.linear = nn.Conv2d(3, channels, image_size // grid, stride=image_size // grid)
-        halvings = int(math.log2(image_size // grid / 4))
+        patch = image_size // grid
+        self.linear = nn.Conv2d(3, channels, patch + 2 * overlap, stride=patch, padding=overlap, bias=False)
+        self.mean_patch = nn.Parameter(torch.zeros(3, patch, patch))
+        halvings = int(math.log2(patch / 4))
         layers: list[nn.Module] = [nn.PixelUnshuffle(4), nn.Conv2d(48, width, 3, padding=1), ResBlock(width)]
         now = width
         for _ in range(halvings):
@@ -110,5 +115,5 @@ class ResidualEncoder(nn.Module):
         """Mean and logvar, (N, k, g, g) each, from the pictures and the deepest map."""
         mean, logvar = self.out(deepest).chunk(2, 1)
         with torch.autocast(images.device.type, enabled=False):  # coordinates are finer than 8 bits of mantissa
-            linear = self.linear(images * 2 - 1)
+            linear = self.linear(images * 2 - 1 - self.mean_patch.repeat(1, self.grid, self.grid))
         return linear + mean, logvar

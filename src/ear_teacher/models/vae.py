@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ear_teacher.config import LARGEST_SIDE, NO_BACKBONE, ModelConfig, UserError
 from ear_teacher.files import read_json, write_atomically
 from ear_teacher.forecast import posterior_variance
-from ear_teacher.linear import LinearCode
+from ear_teacher.lapped import REACH, WhitenedCode
 from ear_teacher.models.backbone import Backbone
 from ear_teacher.models.decoders import ResidualDecoder, TransposedDecoder
 from ear_teacher.models.descriptors import STRIDE, Descriptors
@@ -47,6 +47,7 @@ class EarVAE(nn.Module):
         self.config = config
         self.image_size = image_size
         shape = (config.channels, config.grid)
+        overlap = REACH * (image_size // config.grid) if config.warm_start == "lapped" else 0
         self.encoder: BackboneEncoder | ResidualEncoder
         self.decoder: nn.Module
         backbone = None
@@ -56,9 +57,11 @@ class EarVAE(nn.Module):
             assert backbone is not None
             self.encoder = BackboneEncoder(backbone, *shape)
         else:
-            self.encoder = ResidualEncoder(image_size, *shape, config.width, backbone)
-        decoder = TransposedDecoder if config.decoder == "transposed" else ResidualDecoder
-        self.decoder = decoder(image_size, *shape, config.width)
+            self.encoder = ResidualEncoder(image_size, *shape, config.width, backbone, overlap)
+        if config.decoder == "transposed":
+            self.decoder = TransposedDecoder(image_size, *shape, config.width)
+        else:
+            self.decoder = ResidualDecoder(image_size, *shape, config.width, overlap)
         self.describer: Descriptors | None = None
         if config.describes:
             assert backbone is not None
@@ -105,7 +108,7 @@ class EarVAE(nn.Module):
         """The maps a warm start sets: the linear code and its inverse (none in v0 and v1)."""
         found: list[nn.Parameter] = []
         if isinstance(self.encoder, ResidualEncoder):
-            found += list(self.encoder.linear.parameters())
+            found += [*self.encoder.linear.parameters(), self.encoder.mean_patch]
         if isinstance(self.decoder, ResidualDecoder):
             found += [*self.decoder.linear.parameters(), self.decoder.mean_patch]
         return found
@@ -127,7 +130,7 @@ class EarVAE(nn.Module):
         return [] if self.describer is None else list(self.describer.parameters())
 
     @torch.no_grad()
-    def warm_start(self, code: LinearCode, kl_weight: float, shrink: bool = False) -> None:
+    def warm_start(self, code: WhitenedCode, kl_weight: float, shrink: bool = False) -> None:
         """Set step 0 to a linear code; the posterior variance is the forecast's for the weight.
 
         Codes are whitened, so the prior fits from the first step. Mean decoding equals the linear code exactly,
@@ -140,20 +143,17 @@ class EarVAE(nn.Module):
         encoder, decoder = self.encoder, self.decoder
         assert isinstance(encoder, ResidualEncoder)
         assert isinstance(decoder, ResidualDecoder)
-        if code.grid != self.config.grid or len(code.basis) < self.config.channels:
+        if code.grid != self.config.grid or len(code.analysis) < self.config.channels:
             raise UserError(
-                f"The linear code holds {code.floats} floats, model.latent_dim = {self.config.latent_dim} wants more: "
-                "raise linear.max_floats or lower model.latent_dim."
+                f"The linear code holds {len(code.analysis) * code.grid**2} floats, model.latent_dim = "
+                f"{self.config.latent_dim} wants more: raise linear.max_floats or lower model.latent_dim."
             )
-        basis = code.basis[: self.config.channels]
-        variances = code.eigenvalues[: self.config.channels].clamp(min=1e-8)
-        deviation = variances.sqrt().view(-1, 1, 1, 1)
-        variance = posterior_variance(variances.numpy(), max(kl_weight, 1e-9), 3 * self.image_size**2)
+        first = slice(self.config.channels)
+        variance = posterior_variance(code.energies[first].numpy(), max(kl_weight, 1e-9), 3 * self.image_size**2)
         gain = torch.from_numpy(np.sqrt(1 - variance)).float().view(-1, 1, 1, 1) if shrink else torch.tensor(1.0)
-        encoder.linear.weight.copy_(gain * basis / deviation)
-        assert encoder.linear.bias is not None
-        encoder.linear.bias.copy_(-(gain * basis / deviation * code.mean).sum((1, 2, 3)))
-        decoder.linear.weight.copy_(gain * basis * deviation)
+        encoder.linear.weight.copy_(gain * code.analysis[first])
+        decoder.linear.weight.copy_(gain * code.synthesis[first])
+        encoder.mean_patch.copy_(code.mean)
         decoder.mean_patch.copy_(code.mean)
         assert encoder.out.bias is not None
         encoder.out.bias[self.config.channels :] = torch.from_numpy(np.log(variance)).float()

@@ -1,6 +1,7 @@
 """What a run needs before its first step.
 
-ready = set_up(variant, image_size, code, Path("data/weights/perceptual"), backbone)
+start = lapped_start(variant.model, images, rows)
+ready = set_up(variant, image_size, code, Path("data/weights/perceptual"), backbone, start=start)
 train(ready.model, ready.loss, pictures, variant.train, folder, kl_start=ready.kl_start, teaching=ready.teaching)
 """
 
@@ -9,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
-from ear_teacher.config import NO_BACKBONE, Variant
+from ear_teacher.config import NO_BACKBONE, ModelConfig, UserError, Variant
+from ear_teacher.lapped import WhitenedCode, fit_lapped
 from ear_teacher.linear import LinearCode, spectrum
 from ear_teacher.losses import Loss, perceptual_trunk
 from ear_teacher.models import EarVAE, new_model
@@ -38,6 +41,7 @@ def set_up(
     backbone: dict[str, Tensor] | None,
     aligned: dict[str, Tensor] | None = None,
     shrink: bool | None = None,
+    start: WhitenedCode | None = None,
 ) -> Ready:
     """Build what `variant` says.
 
@@ -49,6 +53,7 @@ def set_up(
         backbone: pretrained tensors of `model.backbone`; not looked at where that is none.
         aligned: of `teach.align_backbone`; not looked at where `teach.align_weight` is 0.
         shrink: whether a warm start is the optimum of a rate-limited code; None: where the KL has a target.
+        start: what a warm start begins as, where that is not `code` (`lapped_start`).
 
     Raises:
         UserError: code or weights do not fit the variant.
@@ -57,11 +62,24 @@ def set_up(
     model = new_model(
         variant.model, image_size,
         kl_weight=wished_point(variant.loss, energies, variant.model.latent_dim).kl_weight, seed=variant.train.seed,
-        code=code if variant.model.warm_start == "klt" else None,
+        code=start or code,
         shrink=variant.loss.kl_weight is None if shrink is None else shrink,
         backbone=backbone if variant.model.backbone != NO_BACKBONE else None,
     )  # fmt: skip
     trunk = perceptual_trunk(variant.loss)
     loss = Loss(variant.loss, load_lpips(trunk, trunks / TRUNK_FILE[trunk]) if trunk else None)
-    start = target_start(variant.loss, energies, variant.model.latent_dim)
-    return Ready(model, loss, Teaching(variant.teach, model, aligned), start)
+    kl_start = target_start(variant.loss, energies, variant.model.latent_dim)
+    return Ready(model, loss, Teaching(variant.teach, model, aligned), kl_start)
+
+
+def lapped_start(model: ModelConfig, images: np.ndarray, rows: np.ndarray) -> WhitenedCode | None:
+    """The code a model begins as, fitted to rows of uint8 (N, S, S, 3) pictures; None where its patches do not overlap.
+
+    Raises:
+        UserError: there are too few pictures.
+    """
+    if model.warm_start != "lapped":
+        return None
+    if len(rows) < 2:
+        raise UserError("A warm start needs two training pictures or more; add pictures, or set model.warm_start=none.")
+    return fit_lapped(images, rows, model.grid, model.channels)
