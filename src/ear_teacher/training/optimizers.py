@@ -68,11 +68,11 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     gram = x @ x.T
     one = torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
     a, b, c = NEWTON_SCHULZ
-    product = one
-    for _ in range(_ROUNDS):
+    product = factor = a * one + b * gram + c * gram @ gram
+    for _ in range(_ROUNDS - 1):
+        gram = factor @ gram @ factor
         factor = a * one + b * gram + c * gram @ gram
         product = factor @ product
-        gram = factor @ gram @ factor
     return product @ x
 
 
