@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def resized(maps: Tensor, side: int) -> Tensor:
+    """(N, c, h, h) -> (N, c, side, side): averaged where there are too many places, interpolated where too few."""
+    if maps.shape[-1] > side:
+        return F.adaptive_avg_pool2d(maps, side)
+    if maps.shape[-1] < side:
+        return F.interpolate(maps, side, mode="bilinear", align_corners=False)
+    return maps
 
 
 def zero_init(layer: nn.Conv2d) -> nn.Conv2d:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ear_teacher.models.blocks import ResBlock
+from ear_teacher.models.blocks import ResBlock, resized
 
 STRIDE = 8
 """Pixels of the picture between two places."""
@@ -34,16 +33,10 @@ class Descriptors(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], side: int) -> Tensor:
         """Maps (N, c, h, w) of any sizes -> (N, floats, side, side); their lengths mean nothing."""
-        found: Tensor = self.body(torch.cat([_resized(_even(layer), side) for layer in maps], 1))
+        found: Tensor = self.body(torch.cat([resized(_even(layer), side) for layer in maps], 1))
         return found
 
 
 def _even(layer: Tensor) -> Tensor:
     """With a root mean square of 1 in each picture, so that no map drowns the others."""
     return layer / layer.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-6)
-
-
-def _resized(layer: Tensor, side: int) -> Tensor:
-    if layer.shape[-1] > side:
-        return F.adaptive_avg_pool2d(layer, side)
-    return F.interpolate(layer, side, mode="bilinear", align_corners=False)

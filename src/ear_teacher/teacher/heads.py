@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ear_teacher.models.blocks import ResBlock, norm_act
+from ear_teacher.models.blocks import ResBlock, norm_act, resized
 
 LEVELS = (16, 8, 4)
 """Strides of the levels of a head, coarse to fine; its heatmaps have the last."""
@@ -53,7 +52,7 @@ class TopDown(nn.Module):
         for level, block in zip(LEVELS, self.blocks, strict=True):
             size = side // level
             joined = [lateral(maps[n]) for n, lateral in self.lateral.items() if _level(n) == level]
-            parts = [_resized(part, size) for part in ([] if total is None else [total]) + joined]
+            parts = [resized(part, size) for part in ([] if total is None else [total]) + joined]
             total = block(torch.stack(parts).sum(0)) if len(parts) > 1 else block(parts[0])
         assert total is not None
         return total
@@ -171,9 +170,3 @@ def _level(name: str) -> int:
     if name == "mean":
         return LEVELS[0]
     return min(LEVELS, key=lambda level: abs(level - _stride(name)))
-
-
-def _resized(values: Tensor, size: int) -> Tensor:
-    if values.shape[-1] == size:
-        return values
-    return F.interpolate(values, size, mode="bilinear", align_corners=False, antialias=values.shape[-1] > size)

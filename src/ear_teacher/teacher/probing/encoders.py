@@ -15,6 +15,7 @@ from ear_teacher.data import to_tensor
 from ear_teacher.linear import LinearCode
 from ear_teacher.models import EarVAE
 from ear_teacher.models.backbone import Backbone
+from ear_teacher.models.blocks import resized
 from ear_teacher.teacher.pyramid import encode, spatial
 
 POOLED = 8
@@ -127,12 +128,3 @@ def extract(
     return Extracted(
         torch.cat(codes), torch.cat(pooled), torch.cat(stacks) if stack else torch.empty(len(rows), 0, STACKED, STACKED)
     )
-
-
-def resized(values: Tensor, side: int) -> Tensor:
-    """(N, C, h, w) -> (N, C, side, side): averaged where there are too many cells, interpolated where too few."""
-    if values.shape[-1] > side:
-        return F.adaptive_avg_pool2d(values, side)
-    if values.shape[-1] < side:
-        return F.interpolate(values, side, mode="bilinear", align_corners=False)
-    return values
