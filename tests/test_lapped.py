@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ear_teacher.config import ModelConfig
+from ear_teacher.config import ModelConfig, UserError
 from ear_teacher.forecast import posterior_variance
 from ear_teacher.lapped import WhitenedCode, fit_lapped
 from ear_teacher.linear import batches, fit_klt
@@ -80,6 +80,12 @@ def test_the_whitened_form_of_a_klt_is_that_code(pictures) -> None:
     torch.testing.assert_close(
         WhitenedCode.of(klt).reconstruct((seen + 1) / 2), klt.reconstruct((seen + 1) / 2), atol=1e-5, rtol=0
     )
+
+
+def test_a_code_without_overlap_is_refused_where_patches_overlap(pictures) -> None:
+    config = ModelConfig(latent_dim=RANK * GRID**2, latent_layout="4x4", width=8, warm_start="lapped")
+    with pytest.raises(UserError, match="warm_start = lapped does not fit"):
+        new_model(config, 32, kl_weight=1e-3, seed=0, code=fit_klt(pictures, np.arange(120), GRID, RANK))
 
 
 @pytest.mark.parametrize("shrink", [False, True])

@@ -110,7 +110,7 @@ def summary(tables: dict[str, list[pd.DataFrame]], people: pd.Series) -> dict[st
 
 def study(arguments: argparse.Namespace, work: Path) -> dict[str, object]:
     """Train and measure every arm with every seed; finished ones are read back from `work`."""
-    config = load_config()
+    config = load_config("studies/params.yaml")
     real = photos(config.data, arguments.photos, work)
     synthetic = rendered(real.image_size, work)
     images = np.concatenate([real.images, synthetic])

@@ -45,8 +45,8 @@ def main() -> None:
     codes = fit_codes(data.images, data.rows("train"), LAYOUT_GRID.values(), max(floats, 1024))
     code = codes[variant.model.grid].truncated(floats)
     backbone = load_trunk(Path("data/weights/v0/backbone.safetensors"))
-    ready = set_up(variant, data.image_size, code, TRUNKS, backbone, backbone, case.get("shrink"),
-                   lapped_start(variant.model, data.images, data.rows("train")))  # fmt: skip
+    start = lapped_start(variant.model, data.images, data.rows("train"))
+    ready = set_up(variant, data.image_size, code, TRUNKS, backbone, backbone, case.get("shrink"), start)
     model = ready.model
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", 48))
     with tempfile.TemporaryDirectory() as folder:
@@ -66,9 +66,10 @@ def main() -> None:
             yield to_tensor(data.images[rows[begin : begin + BATCH]])
 
     sized = codes_of_size({f"{grid}x{grid}": fitted for grid, fitted in codes.items()}, floats)
-    rebuilders = {"model": model.reconstruct} | {key: fitted.reconstruct for key, fitted in sized.items()}
+    rebuilders = {"model": model.reconstruct, "start": (start or code).reconstruct}
+    rebuilders |= {key: fitted.reconstruct for key, fitted in sized.items()}
     tables = measure(batches, rebuilders, nets)
-    table = tables.pop("model")
+    table, begun = tables.pop("model"), tables.pop("start")
     kls, posterior = posterior_statistics(model, batches, seed=0)
     kl = float(kls["kl"].mean())
     line = equal_floats(tables, sized)
@@ -80,6 +81,7 @@ def main() -> None:
         "kl_of_dimensions": {f"{share:.0%}": nats[int(share * (floats - 1))] for share in QUANTILES},
         "kl_weight": result.rows[-1]["kl_weight"],
         "quality": {str(metric): float(table[metric].mean()) for metric in table},
+        "start": {str(metric): float(begun[metric].mean()) for metric in begun},
         "linear": {key: value["value"] for key, value in line.items() if key != "floats"},
         "psnr_pooled": posterior["pooled"]["psnr_mean"],
         "psnr_forecast": equal_rate(sized, data.images, rows, kl, floats)["psnr_mean"]["value"],

@@ -148,6 +148,11 @@ class EarVAE(nn.Module):
                 f"The linear code holds {len(code.analysis) * code.grid**2} floats, model.latent_dim = "
                 f"{self.config.latent_dim} wants more: raise linear.max_floats or lower model.latent_dim."
             )
+        if code.analysis.shape[-1] != encoder.linear.kernel_size[0]:
+            raise UserError(
+                f"model.warm_start = {self.config.warm_start} does not fit this code: `lapped` takes one whose patches "
+                "overlap (`fit_lapped`), `klt` one whose patches do not."
+            )
         first = slice(self.config.channels)
         variance = posterior_variance(code.energies[first].numpy(), max(kl_weight, 1e-9), 3 * self.image_size**2)
         gain = torch.from_numpy(np.sqrt(1 - variance)).float().view(-1, 1, 1, 1) if shrink else torch.tensor(1.0)

@@ -25,6 +25,7 @@ PATCH = 16  # pixels, side of what the mask blanks
 MOVED = 0.25  # largest shift (share of the side), scale and turn of the second view; see `augmentation.move`
 TEMPERATURE = 0.07  # of the likeness of two descriptors, a cosine
 NEAR = 0.7  # cells: deviation of the places that count as the right one
+EVERY = 2  # picture of a batch is seen in a second view, which costs two runs of the backbone
 PHOTOMETRIC = 0.2  # largest change of brightness and contrast, and of a channel's gain by half of it
 
 
@@ -123,10 +124,11 @@ class Teaching(nn.Module):
             raw["align"] = align_term(self.project(deepest).float(), wanted.float(), self.config.align_margin)
         if "agree" in self.weights:
             assert model.encoder.backbone is not None
-            motions = motion(len(target), MOVED, draws).to(target)
-            views = [degrade(recoloured(view, draws), draws) for view in (target, moved(target, motions))]
+            seen = target[::EVERY]
+            motions = motion(len(seen), MOVED, draws).to(seen)
+            views = [degrade(recoloured(view, draws), draws) for view in (seen, moved(seen, motions))]
             described = model.describe(model.encoder.backbone(torch.cat(views))).float()
-            places = F.affine_grid(motions, [len(target), 1, *described.shape[2:]], align_corners=False)
+            places = F.affine_grid(motions, [len(seen), 1, *described.shape[2:]], align_corners=False)
             one, two = (whole(part) for part in described.chunk(2))
             raw["agree"] = exchange_term(one, two, whole(places))
         return torch.stack([self.weights[name] * value for name, value in raw.items()]).sum(), raw
