@@ -39,7 +39,8 @@ def main() -> None:
     name, _, seed = sys.argv[1].rpartition("-")
     cases = yaml.safe_load((HERE / "cases.yaml").read_text())
     case = cases[name]
-    variant = changed([cases["base"], case.get("change", {}), {"train": {"seed": int(seed)}}])
+    base = {} if case.get("over") == "params" else cases["base"]
+    variant = changed([base, case.get("change", {}), {"train": {"seed": int(seed)}}])
     data = PreparedData.load(Path("studies/photos/128"))
     floats = variant.model.latent_dim
     codes = fit_codes(data.images, data.rows("train"), LAYOUT_GRID.values(), max(floats, 1024))

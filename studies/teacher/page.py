@@ -19,7 +19,7 @@ TARGETS = {"all": 0.015, 50: 0.03}
 CONTROLS = ("pca", "hog", "klt", "random", "backbone", "v0", "v1")
 CASES = {
     "base": "EfficientNet-Lite0, frozen, beside the branch, and alignment to it",
-    "default": "**the default**: the same, and descriptors of places that learn by exchange",
+    "default": "**as the default has it**: the same, and descriptors of places that learn by exchange",
     "plain": "reconstruction alone, no backbone", "plain-mask": "no backbone, 30 % of the input's patches blanked",
     "align": "no backbone inside, alignment", "beside": "backbone beside, no alignment",
     "beside-learning": "as the first, the backbone's last blocks learn too",
@@ -218,7 +218,7 @@ def cases_section(cases: Found) -> list[str]:
     first = shown["base"]
     budgets = sorted({row["labels"] for row in first["landmarks"]})
     lines = [
-        "`python studies/teacher/cases.py <case>`: the current model of params.yaml trained "
+        "`python studies/teacher/cases.py <case>`: the current model, but of separate patches and in batches of 8, trained "
         f"{first['steps']} steps with one change (`studies/teacher/params.yaml`), one seed; measured on the "
         "**validation** people, for the defaults were chosen by this table. NME: the best head on the maps. Below each "
         "figure its change.",
