@@ -68,9 +68,11 @@ def page(found: dict[str, Found | None]) -> str:
         "What the encoder is worth to others. All figures are those of people no training saw and nothing was "
         "chosen on; brackets are 95 % intervals that resample people. NME is the mean distance of the visible "
         "points from the truth as a share of the crop's side. `make teacher` runs all of it but the real photos, "
-        "which `make retrieval PHOTOS=<EarVN1.0 folder>` does; each section names its own command. The landmark rows "
-        "*frozen-all*, *random-500* and *landmarker*, the detector, the student and the export are those of the model "
-        "without descriptors of places (`model.descriptors` and `teach.agree_weight` 0).",
+        "which `make retrieval PHOTOS=<EarVN1.0 folder>` does; each section names its own command. All of it was "
+        "measured before the model's patches overlapped and its batches became smaller (`model.warm_start: klt`, "
+        "`train.batch_size: 8`, `loss.perceptual_weight: 0.012`); the landmark rows *frozen-all*, *random-500* and "
+        "*landmarker*, the detector, the student and the export also without descriptors of places "
+        "(`model.descriptors` and `teach.agree_weight` 0).",
         "",
         *targets(found["probe"], found["landmarks"], found["retrieval"]),
     ]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ear_teacher.config import ModelConfig, UserError
 from ear_teacher.data.normalization import GreyNormalization
-from ear_teacher.linear import fit_klt
+from ear_teacher.lapped import fit_lapped
 from ear_teacher.models import EarVAE, new_model
 from ear_teacher.teacher import EarTeacher, graphs
 from ear_teacher.teacher.export import export
@@ -20,8 +20,9 @@ from ear_teacher.teacher.export import export
 @pytest.fixture(scope="module")
 def model(smooth_pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model whose branches, unlike a new one's, do something."""
-    code = fit_klt(smooth_pictures, np.arange(36), 4, 4)
-    made = new_model(ModelConfig(latent_dim=64, latent_layout="4x4", width=8), 32, kl_weight=1e-4, seed=0, code=code)
+    code = fit_lapped(smooth_pictures, np.arange(36), 4, 4)
+    config = ModelConfig(latent_dim=64, latent_layout="4x4", width=8, warm_start="lapped")
+    made = new_model(config, 32, kl_weight=1e-4, seed=0, code=code)
     torch.manual_seed(0)
     for layer in (made.encoder.out, made.decoder.out):
         torch.nn.init.normal_(layer.weight, std=0.02)
