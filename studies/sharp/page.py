@@ -91,8 +91,8 @@ def ablation_table(found: list[dict]) -> list[str]:
     frame = frame.set_index(["case", "seed"])
     first = found[0]
     rows = [
-        f"{first['pictures']} photos of the validation people, {first['images']:,} pictures seen (half of the default "
-        "budget): what is chosen is chosen here. A change is paired by seed; after it, the spread of the changes over "
+        f"{first['pictures']} photos of the validation people, {first['images']:,} pictures seen: what is "
+        "chosen is chosen here. A change is paired by seed; after it, the spread of the changes over "
         "the seeds where there are several; with one seed a change of a tenth of a dB may be luck. KL in nats.",
         "",
         "| | seeds | PSNR, dB ↑ | change | SSIM ↑ | change | LPIPS alex ↓ | change | KL |",
