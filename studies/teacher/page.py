@@ -220,8 +220,8 @@ def cases_section(cases: Found) -> list[str]:
     first = shown["base"]
     budgets = sorted({row["labels"] for row in first["landmarks"]})
     lines = [
-        "`python studies/teacher/cases.py <case>`: the current model, but of separate patches and in batches of 8, trained "
-        f"{first['steps']} steps with one change (`studies/teacher/params.yaml`), one seed; measured on the "
+        "`python studies/teacher/cases.py <case>`: the current model, but of separate patches and in batches of 8, "
+        f"trained {first['steps']} steps with one change (`studies/teacher/params.yaml`), one seed; measured on the "
         "**validation** people, for the defaults were chosen by this table. NME: the best head on the maps. Below each "
         "figure its change.",
         "",
