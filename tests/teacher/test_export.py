@@ -12,6 +12,7 @@ from PIL import Image
 from ear_teacher.config import ModelConfig, UserError
 from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.lapped import fit_lapped
+from ear_teacher.linear import fit_klt
 from ear_teacher.models import EarVAE, new_model
 from ear_teacher.teacher import EarTeacher, graphs
 from ear_teacher.teacher.export import export
@@ -20,9 +21,8 @@ from ear_teacher.teacher.export import export
 @pytest.fixture(scope="module")
 def model(smooth_pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model whose branches, unlike a new one's, do something."""
-    code = fit_lapped(smooth_pictures, np.arange(36), 4, 4)
-    config = ModelConfig(latent_dim=64, latent_layout="4x4", width=8, warm_start="lapped")
-    made = new_model(config, 32, kl_weight=1e-4, seed=0, code=code)
+    code = fit_klt(smooth_pictures, np.arange(36), 4, 4)
+    made = new_model(ModelConfig(latent_dim=64, latent_layout="4x4", width=8), 32, kl_weight=1e-4, seed=0, code=code)
     torch.manual_seed(0)
     for layer in (made.encoder.out, made.decoder.out):
         torch.nn.init.normal_(layer.weight, std=0.02)
@@ -36,6 +36,16 @@ def model(smooth_pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def images(smooth_pictures: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(smooth_pictures[36:41]).permute(0, 3, 1, 2).float() / 255
+
+
+def test_overlapping_patches_export_within_1e_4_of_what_they_compute(smooth_pictures, images, tmp_path) -> None:
+    code = fit_lapped(smooth_pictures, np.arange(36), 4, 4)
+    config = ModelConfig(latent_dim=64, latent_layout="4x4", width=8, warm_start="lapped")
+    new_model(config, 32, kl_weight=1e-4, seed=0, code=code).save(tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_text("the card")
+    export(tmp_path / "model", tmp_path / "out", "onnx")
+    own, other = wanted(tmp_path / "model", images), computed(tmp_path / "out", images)
+    np.testing.assert_allclose(other["pictures"], own["pictures"], atol=1e-4)
 
 
 def wanted(model: Path, images: torch.Tensor) -> dict[str, np.ndarray]:
