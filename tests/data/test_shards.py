@@ -75,7 +75,7 @@ def test_an_epoch_shows_each_row_once_a_window_of_files_at_a_time(tmp_path_facto
     shown = order.take(0, 2 * n)
     assert Counter(shown[:n].tolist()) == Counter(shown[n:].tolist()) == Counter(rows.tolist())
     for start in (0, n // 3, n - 1):
-        np.testing.assert_array_equal(Order(rows, seed, files).take(start, 5), order.take(start, 5))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(Order(rows, seed, files).take(start, 5), order.take(start, 5))  # type: ignore[arg-type]  # stands for Shards
     of_file = (shown[:n] // size).tolist()
     last = {file: at for at, file in enumerate(of_file)}
     first = {file: of_file.index(file) for file in last}

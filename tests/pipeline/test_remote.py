@@ -10,7 +10,7 @@ import pytest
 from tests.pipeline.conftest import Project
 
 pytest.importorskip("dvc_s3", reason="dvc-s3 is not installed")
-boto3 = pytest.importorskip("boto3")
+boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
 server = pytest.importorskip("moto.server", reason="moto is not installed", exc_type=ImportError)
 
 DVC = (sys.executable, "-m", "dvc")

@@ -79,7 +79,7 @@ def test_training_a_student_is_repeatable(teacher: EarVAE, marked: Marked) -> No
 
 
 def test_onnx_gives_the_same_for_any_number_of_pictures(teacher: EarVAE, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     student = Student("lcnet_050", 3, teacher_maps(teacher), width=16)
     export_student(student, tmp_path / "student.onnx", 64)
     for count in (1, 5):

@@ -58,7 +58,7 @@ def wanted(model: Path, images: torch.Tensor) -> dict[str, np.ndarray]:
 
 def computed(folder: Path, images: torch.Tensor) -> dict[str, np.ndarray]:
     """The outputs of both ONNX graphs, by the names inside the files."""
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     found: dict[str, np.ndarray] = {}
     values, name = images.numpy(), "images"
     for part in ("encoder", "decoder"):
@@ -71,7 +71,7 @@ def computed(folder: Path, images: torch.Tensor) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def onnx_folder(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("onnx")
+    pytest.importorskip("onnx", reason="the extra `export` is not installed")
     out = tmp_path_factory.mktemp("onnx") / "out"
     export(model, out, "onnx")
     return out
@@ -88,7 +88,7 @@ def test_onnx_computes_what_torch_does_for_any_batch(
 
 
 def test_the_folder_says_what_its_files_take_and_give(model: Path, onnx_folder: Path) -> None:
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
     assert {path.name for path in onnx_folder.iterdir()} == {
         "README.md", "decoder.onnx", "encoder.onnx", "export.json", "normalization.json",
     }  # fmt: skip
@@ -232,7 +232,7 @@ def test_a_graph_that_computes_something_else_is_not_written(
 
 
 def test_calibration_pictures_that_cannot_be_read_are_named(model: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    pytest.importorskip("onnx", reason="the extra `export` is not installed")
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "photos/small.png")
     with pytest.raises(UserError, match="photos"):

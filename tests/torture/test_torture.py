@@ -18,7 +18,7 @@ SLOW = ("300 MB", "100 MB", "200,000", "100,000")
 @pytest.mark.parametrize("case", SAMPLE, ids=lambda case: f"{case.kind}: {case.name[:60]}")
 def test_each_input_has_its_one_right_outcome(case: Case, tmp_path: Path) -> None:
     if any(word in case.name for word in SLOW):
-        pytest.skip("left to make torture")
+        pytest.skip("takes seconds; `make torture` runs it")
     folder = tmp_path / "case"
     folder.mkdir()
     assert attempt(case, folder).wrong == []
