@@ -35,14 +35,14 @@ def model() -> EarVAE:
 def dots() -> Marked:
     """Pictures with two dots each, a red and a green one, on a dark ground."""
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 30, (40, SIDE, SIDE, 3), dtype=np.uint8)
-    points = rng.uniform(0.2, 0.8, (40, 2, 2)).astype(np.float32)
+    images = rng.integers(0, 30, (160, SIDE, SIDE, 3), dtype=np.uint8)
+    points = rng.uniform(0.2, 0.8, (160, 2, 2)).astype(np.float32)
     for image, places in zip(images, points, strict=True):
         for channel, (x, y) in enumerate(places):
             row, column = int(y * SIDE), int(x * SIDE)
             image[row - 2 : row + 3, column - 2 : column + 3, channel] = 250
-    every = np.ones((40, 2), dtype=bool)
-    return Marked(images, points, every, every, np.array([f"p{i // 2}" for i in range(40)]))
+    every = np.ones((160, 2), dtype=bool)
+    return Marked(images, points, every, every, np.array([f"p{i // 2}" for i in range(160)]))
 
 
 def test_the_expected_place_of_one_cell_is_its_centre() -> None:
@@ -96,13 +96,12 @@ def test_a_frozen_encoder_stays_as_it_is_and_the_head_learns_two_dots(model: Ear
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     head = LandmarkHead(channels_of(model), 2, 16)
     untrained = np.nanmean(errors(model, head, dots))
-    rows = np.arange(40)
+    rows = np.arange(160)
     config = FitConfig(steps=150, batch_size=8, lr=1e-2, move=False, relook=False, validate_every=50)
-    fitted = fit_landmarks(model, head, dots.part(rows[:30]), dots.part(rows[30:]), config)
-    # The encoder is random, and lets the head come to between 0.29 and 0.44 of it, by the seed of its weights.
-    assert fitted.nme < untrained / 2
+    fitted = fit_landmarks(model, head, dots.part(rows[:120]), dots.part(rows[120:]), config)
+    assert fitted.nme < untrained / 3
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert np.nanmean(errors(model, head, dots.part(rows[30:]))) == pytest.approx(fitted.nme)
+    assert np.nanmean(errors(model, head, dots.part(rows[120:]))) == pytest.approx(fitted.nme)
 
 
 def test_a_learning_encoder_moves_and_the_same_seed_gives_the_same_weights(dots: Marked) -> None:
