@@ -148,6 +148,15 @@ def test_descriptors_learn_to_find_places_and_the_rest_learns_as_without_them(pi
         assert torch.equal(found.last[name], wanted) == (not name.startswith("describer")), name
 
 
+def test_descriptors_look_at_two_views_of_every_second_picture(pictures) -> None:
+    model = fresh(pictures, described=True)
+    seen: list[int] = []
+    model.encoder.backbone.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    images = pictures.batch(pictures.train[:6], torch.device("cpu"))
+    Teaching(TeachConfig(agree_weight=0.1), model)(model, torch.zeros(()), images, start())
+    assert seen == [2 * 3]
+
+
 class _Killed(BaseException):
     pass
 
