@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ear_teacher.forecast import posterior_variance
-from ear_teacher.lapped import WhitenedCode
+from ear_teacher.linear import WhitenedCode
 from ear_teacher.losses import Loss
 from ear_teacher.models.posterior import DiagonalGaussian
 

@@ -16,15 +16,14 @@ from benchmarks.peers import LEARNING_RATE, Peer
 from ear_teacher.augmentation import Draws, augment
 from ear_teacher.config import NO_BACKBONE, UserError, Variant, load_config
 from ear_teacher.data import PreparedData
-from ear_teacher.lapped import REACH, WhitenedCode
-from ear_teacher.linear import LinearCode, fit_klt
+from ear_teacher.linear import REACH, Energies, WhitenedCode, fit_klt
 from ear_teacher.losses import Loss, perceptual_trunk
 from ear_teacher.models import EarVAE
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.training.history import Row
 from ear_teacher.training.loop import train
 from ear_teacher.training.pictures import Pictures, seed_of
-from ear_teacher.training.setup import Ready, lapped_start, set_up
+from ear_teacher.training.setup import Ready, set_up, starting_code
 from ear_teacher.weights import load_trunk
 
 TRUNKS = Path("data/weights/perceptual")
@@ -59,9 +58,9 @@ class Subject:
 
     def fit(self) -> WhitenedCode:
         """The linear code that the current model starts as."""
-        model, rows = self.variants["current"].model, self.data.rows("train")
-        lapped = lapped_start(model, self.data.images, rows)
-        return lapped or WhitenedCode.of(fit_klt(self.data.images, rows, model.grid, model.channels))
+        model, images, rows = self.variants["current"].model, self.data.images, self.data.rows("train")
+        code = fit_klt(images, rows, model.grid, model.channels)
+        return starting_code(model, code, images, rows) or WhitenedCode.of(code)
 
     def ready(self, name: str, code: WhitenedCode, seed: int, side: int | None = None) -> tuple[Variant, Ready]:
         """A variant at step 0."""
@@ -75,8 +74,8 @@ def made_ready(variant: Variant, side: int, code: WhitenedCode) -> Ready:
     folder = Path("data/weights") / variant.name
     backbone = load_trunk(folder / "backbone.safetensors") if variant.model.backbone != NO_BACKBONE else None
     aligned = load_trunk(folder / "align.safetensors") if variant.teach.align_weight else None
-    spectrum = LinearCode(code.mean, code.analysis, code.energies, code.grid, 1)  # for what a KL weight allows
-    return set_up(variant, side, spectrum, TRUNKS, backbone, aligned, start=code)
+    energies = Energies(code.energies.repeat_interleave(code.grid**2).double().numpy(), 0.0, 3 * side**2)
+    return set_up(variant, side, energies, code, TRUNKS, backbone, aligned)
 
 
 def any_code(variant: Variant, side: int) -> WhitenedCode:

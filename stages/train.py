@@ -21,7 +21,7 @@ from ear_teacher.config import NO_BACKBONE, UserError, Variant, load_config
 from ear_teacher.data import PreparedData, to_uint8
 from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.files import write_atomically
-from ear_teacher.linear import LinearCode
+from ear_teacher.linear import LinearCode, spectrum
 from ear_teacher.models import EarVAE
 from ear_teacher.models.encoders import BackboneEncoder
 from ear_teacher.pictures import Example, render, write_jpeg
@@ -43,7 +43,7 @@ from ear_teacher.training.guard import Diverged
 from ear_teacher.training.history import Row, write_events, write_history
 from ear_teacher.training.loop import Pictures, train
 from ear_teacher.training.recovery import read_recoveries
-from ear_teacher.training.setup import lapped_start, set_up
+from ear_teacher.training.setup import set_up, starting_code
 from ear_teacher.watching.advice import diverged
 from ear_teacher.watching.backbone_input import check_statistics
 from ear_teacher.watching.milestones import passed
@@ -52,7 +52,7 @@ from ear_teacher.weights import load_trunk
 TRUNKS = Path("data/weights/perceptual")
 VALIDATION_PICTURES = 128
 GRID_PICTURES = 6
-CODE = ("augmentation.py", "forecast.py", "lapped.py", "linear.py", "losses.py")
+CODE = ("augmentation.py", "forecast.py", "linear", "losses.py")
 CODE += ("models", "perceptual.py", "similarity.py", "training")
 """What of the package decides a run, as in dvc.yaml."""
 
@@ -82,11 +82,11 @@ def train_variant(name: str, processes: Processes) -> None:
     linear = Path("data/linear") / f"{variant.model.latent_layout}.safetensors"
     code = LinearCode.load(linear)
     code = code.truncated(variant.model.latent_dim)
+    start = starting_code(variant.model, code, data.images, pictures.train)
     ready = set_up(
-        variant, data.image_size, code, TRUNKS,
+        variant, data.image_size, spectrum(code), start, TRUNKS,
         backbone=load_trunk(weights / "backbone.safetensors") if variant.model.backbone != NO_BACKBONE else None,
         aligned=load_trunk(weights / "align.safetensors") if variant.teach.align_weight else None,
-        start=lapped_start(variant.model, data.images, pictures.train),
     )  # fmt: skip
     model = ready.model.to(device)
     if processes.first and isinstance(model.encoder, BackboneEncoder):

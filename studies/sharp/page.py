@@ -123,7 +123,7 @@ def starts(found: list[dict]) -> list[str]:
     return [
         "At step 0, untrained, the code of overlapping patches has on these photos, and in brackets the best of PCA "
         f"and the patch KLTs with as many floats, metric by metric: {', '.join(cells)}. It is fitted in seconds "
-        "(`src/ear_teacher/lapped.py`)."
+        "(`src/ear_teacher/linear/lapped.py`)."
     ]
 
 

@@ -20,12 +20,12 @@ from ear_teacher.config import LAYOUT_GRID, Variant, load_config
 from ear_teacher.data import PreparedData, to_tensor
 from ear_teacher.evaluation import codes_of_size, equal_floats, equal_rate, measure, posterior_statistics
 from ear_teacher.files import write_atomically
-from ear_teacher.linear import fit_codes
+from ear_teacher.linear import fit_codes, spectrum
 from ear_teacher.metrics.quality import Nets
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.stage import run
 from ear_teacher.training.loop import Pictures, train
-from ear_teacher.training.setup import lapped_start, set_up
+from ear_teacher.training.setup import set_up, starting_code
 from ear_teacher.weights import load_trunk
 
 HERE = Path("studies/sharp")
@@ -46,8 +46,8 @@ def main() -> None:
     codes = fit_codes(data.images, data.rows("train"), LAYOUT_GRID.values(), max(floats, 1024))
     code = codes[variant.model.grid].truncated(floats)
     backbone = load_trunk(Path("data/weights/v0/backbone.safetensors"))
-    start = lapped_start(variant.model, data.images, data.rows("train"))
-    ready = set_up(variant, data.image_size, code, TRUNKS, backbone, backbone, case.get("shrink"), start)
+    start = starting_code(variant.model, code, data.images, data.rows("train"))
+    ready = set_up(variant, data.image_size, spectrum(code), start, TRUNKS, backbone, backbone, case.get("shrink"))
     model = ready.model
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", 48))
     with tempfile.TemporaryDirectory() as folder:

@@ -25,14 +25,14 @@ from ear_teacher.config import Variant, load_config
 from ear_teacher.data import PreparedData, to_tensor
 from ear_teacher.evaluation import measure
 from ear_teacher.files import write_atomically
-from ear_teacher.linear import LinearCode
+from ear_teacher.linear import LinearCode, spectrum
 from ear_teacher.metrics.quality import Nets
 from ear_teacher.models import EarVAE
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.stage import run
 from ear_teacher.teacher.probing import Truth, extract, model_encoder, probe_landmarks, probe_people
 from ear_teacher.training.loop import Pictures, train
-from ear_teacher.training.setup import lapped_start, set_up
+from ear_teacher.training.setup import set_up, starting_code
 from ear_teacher.weights import load_trunk
 
 TRUNKS = Path("data/weights/perceptual")
@@ -75,8 +75,8 @@ def changed(*changes: dict[str, dict[str, Any]]) -> Variant:
 def trained(variant: Variant, data: PreparedData, code: LinearCode, title: str) -> EarVAE:
     """The variant trained on a set, in evaluation mode, at the state its `train.select` keeps."""
     backbone = load_trunk(BACKBONE)
-    ready = set_up(variant, data.image_size, code, TRUNKS, backbone, backbone,
-                   start=lapped_start(variant.model, data.images, data.rows("train")))  # fmt: skip
+    start = starting_code(variant.model, code, data.images, data.rows("train"))
+    ready = set_up(variant, data.image_size, spectrum(code), start, TRUNKS, backbone, backbone)
     pictures = Pictures(data.images, data.rows("train"), data.rows("val", VALIDATION_PICTURES))
     with tempfile.TemporaryDirectory() as folder:
         result = train(

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks import peers
 from ear_teacher.config import LossConfig
-from ear_teacher.lapped import WhitenedCode, fit_lapped
+from ear_teacher.linear import WhitenedCode, fit_lapped
 from ear_teacher.losses import Loss
 
 

@@ -11,8 +11,7 @@ from PIL import Image
 
 from ear_teacher.config import ModelConfig, UserError
 from ear_teacher.data.normalization import GreyNormalization
-from ear_teacher.lapped import fit_lapped
-from ear_teacher.linear import fit_klt
+from ear_teacher.linear import fit_klt, fit_lapped
 from ear_teacher.models import EarVAE, new_model
 from ear_teacher.teacher import EarTeacher, graphs
 from ear_teacher.teacher.export import export

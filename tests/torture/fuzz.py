@@ -26,10 +26,11 @@ from ear_teacher.config import DataConfig, UserError, load_config
 from ear_teacher.data import PreparedData
 from ear_teacher.data.normalization import GreyNormalization
 from ear_teacher.data.npy import open_npy
-from ear_teacher.images import BadImage, read_square
+from ear_teacher.images import BadImage
 from ear_teacher.linear import LinearCode
 from ear_teacher.models import EarVAE
 from ear_teacher.report.latent import Directions, load_directions, save_directions
+from ear_teacher.squares import read_square
 from ear_teacher.teacher.landmark_files import read_landmarks
 from ear_teacher.training.checkpoints import load_checkpoint
 from tests.data.bad_arrays import PICTURES, saved

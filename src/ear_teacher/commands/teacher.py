@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ear_teacher.config import UserError
 from ear_teacher.files import whole_folder
-from ear_teacher.images import SUFFIXES, BadImage, Box, open_image
+from ear_teacher.images import SUFFIXES, BadImage, open_image
+from ear_teacher.squares import Box
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -23,7 +23,7 @@ class ModelConfig(Section):
     latent_layout: Literal["vector", "4x4", "8x8"] = "8x8"
     warm_start: Literal["lapped", "klt", "none"] = "klt"
     """The model at step 0 is a linear code of the training split: `klt` of separate patches; `lapped` of patches that
-    overlap, with less squared error (`ear_teacher.lapped`)."""
+    overlap, with less squared error (`ear_teacher.linear.lapped`)."""
     width: Annotated[int, Field(ge=8, le=2048)] = 48
     """residual: channels at a quarter of the resolution; transposed: channels of the decoder's 4x4 map."""
     backbone: str = NO_BACKBONE

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from ear_teacher.config import UserError
 from ear_teacher.data.audit import Measures, measure
-from ear_teacher.images import BadImage, Box, Crop, header_size, read_square
+from ear_teacher.images import BadImage, header_size
+from ear_teacher.squares import Box, Crop, read_square
 
 POOL_FROM_BYTES = 64_000_000
 """Below this much to decode, starting processes costs more than it saves."""
@@ -43,7 +44,7 @@ class Square(NamedTuple):
 
 @dataclass(frozen=True)
 class Decoder:
-    """How files become squares; see `images.read_square`."""
+    """How files become squares; see `squares.read_square`."""
 
     size: int
     crop: Crop

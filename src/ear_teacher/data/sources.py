@@ -17,7 +17,8 @@ from ear_teacher.config import DataConfig, UserError
 from ear_teacher.data.audit import measure
 from ear_teacher.data.decode import Decoder, Square, decode
 from ear_teacher.data.npy import Metadata, PictureArray, open_npy, to_levels
-from ear_teacher.images import SUFFIXES, BadImage, Box, square_from_array
+from ear_teacher.images import SUFFIXES, BadImage
+from ear_teacher.squares import Box, square_from_array
 
 if TYPE_CHECKING:
     from ear_teacher.synthetic import Sample

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from ear_teacher.config import NO_BACKBONE, ModelConfig
-from ear_teacher.lapped import WhitenedCode
-from ear_teacher.linear import LinearCode
+from ear_teacher.linear import LinearCode, WhitenedCode
 from ear_teacher.models.vae import EarVAE
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ear_teacher.config import LARGEST_SIDE, NO_BACKBONE, ModelConfig, UserError
 from ear_teacher.files import read_json, write_atomically
 from ear_teacher.forecast import posterior_variance
-from ear_teacher.lapped import REACH, WhitenedCode
+from ear_teacher.linear import REACH, WhitenedCode
 from ear_teacher.models.backbone import Backbone
 from ear_teacher.models.decoders import ResidualDecoder, TransposedDecoder
 from ear_teacher.models.descriptors import STRIDE, Descriptors

@@ -20,12 +20,13 @@ import torch
 from ear_teacher.config import UserError
 from ear_teacher.data import to_uint8
 from ear_teacher.data.audit import is_grey
-from ear_teacher.images import BadImage, read_square
+from ear_teacher.images import BadImage
 from ear_teacher.metrics.quality import psnr
 from ear_teacher.report.ears import viewer_data
 from ear_teacher.report.latent import Directions, load_directions
 from ear_teacher.report.page import render
 from ear_teacher.report.pictures import webp
+from ear_teacher.squares import read_square
 from ear_teacher.teacher import EarTeacher
 from ear_teacher.teacher.landmarker import Landmarker
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ear_teacher.config import UserError
 from ear_teacher.data.audit import is_grey
-from ear_teacher.images import BadImage, Box, open_image, to_square
+from ear_teacher.images import BadImage, open_image
+from ear_teacher.squares import Box, to_square
 
 Picture = str | Path | Image.Image | NDArray[np.generic] | Tensor
 """A path; a Pillow image; an array (H, W, 3) or (H, W); a tensor (3, H, W) or (1, H, W). Arrays and tensors hold uint8

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ear_teacher.config import UserError
 from ear_teacher.files import read_json, whole_folder, write_atomically
-from ear_teacher.images import Box
+from ear_teacher.squares import Box
 from ear_teacher.teacher.fit import predict
 from ear_teacher.teacher.heads import LandmarkHead
 from ear_teacher.teacher.inputs import Picture, squares_and_frames

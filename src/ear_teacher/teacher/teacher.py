@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ear_teacher.config import UserError
 from ear_teacher.data.normalization import GreyNormalization
-from ear_teacher.images import Box
 from ear_teacher.models import EarVAE
+from ear_teacher.squares import Box
 from ear_teacher.teacher.inputs import Picture, grey_pictures, squares
 from ear_teacher.teacher.pyramid import Features, encode
 

@@ -130,7 +130,7 @@ def test_the_way_of_fitting_is_chosen_by_the_number_of_pictures(smooth_pictures:
     few = fit_codes(smooth_pictures, ALL, (1, 4), 64)
     assert [few[grid].floats for grid in (1, 4)] == [64, 64]
     torch.testing.assert_close(few[1].basis, fit_pca(smooth_pictures, ALL, 64).basis, atol=0, rtol=0)
-    monkeypatch.setattr("ear_teacher.linear.SPAN_FROM", 40)
+    monkeypatch.setattr("ear_teacher.linear.fit.SPAN_FROM", 40)
     many = fit_codes(smooth_pictures, ALL, (1, 2), 64)
     assert [many[grid].floats for grid in (1, 2)] == [64, 64]
     np.testing.assert_allclose(many[1].eigenvalues[:10], few[1].eigenvalues[:10], rtol=0.02)

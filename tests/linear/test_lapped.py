@@ -6,8 +6,7 @@ import torch
 
 from ear_teacher.config import ModelConfig, UserError
 from ear_teacher.forecast import posterior_variance
-from ear_teacher.lapped import WhitenedCode, fit_lapped
-from ear_teacher.linear import batches, fit_klt
+from ear_teacher.linear import WhitenedCode, batches, fit_klt, fit_lapped
 from ear_teacher.models import new_model
 
 GRID, RANK = 4, 4

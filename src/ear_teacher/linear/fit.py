@@ -1,29 +1,14 @@
-"""Linear codes of images: global PCA and the Karhunen-Loeve transform (KLT) of square patches.
-
-They are three things at once: the zero line every model has to beat (equal floats), the spectrum the forecast is
-computed from, and the warm start of the model. Pixels are in [-1, 1] throughout. Both codes are fitted on the
-pictures *and their mirror images*: a picture's mirror is as likely a picture, and it doubles the rank.
-
-Covariances use the 1/n convention (maximum likelihood), as Tipping & Bishop 1999, "Probabilistic PCA".
-"""
+"""Fitting PCA and patch KLTs, exactly for few pictures and within the span of small patches for many."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor
 
-from ear_teacher.config import UserError
-from ear_teacher.files import write_atomically
-
-_CHUNK = 64
+from ear_teacher.linear.code import CHUNK, LinearCode, batches
 
 SPAN_FROM = 1500
 """More pictures than this are coded `within_span` of small patches: an exact PCA costs memory in proportion to
@@ -31,98 +16,6 @@ them, and time in proportion to their square."""
 
 _FINE_PATCH = 16
 _SPAN = 64  # coefficients of each small patch that span the large ones
-
-
-@dataclass(frozen=True)
-class LinearCode:
-    """An orthonormal linear code on a g x g grid of patches; PCA is the case of one patch, g = 1.
-
-    Attributes:
-        mean: (3, p, p) mean patch, in [-1, 1].
-        basis: (k, 3, p, p) orthonormal, by falling eigenvalue.
-        eigenvalues: (m,) variances along all m >= k eigenvectors that were computed, falling, of one patch.
-        grid: g, patches along one side.
-        samples: how many pictures (without mirrors) it was fitted on.
-    """
-
-    mean: Tensor
-    basis: Tensor
-    eigenvalues: Tensor
-    grid: int
-    samples: int
-
-    @property
-    def floats(self) -> int:
-        """Size of the code: k coefficients for each of the g x g patches."""
-        return len(self.basis) * self.grid**2
-
-    def truncated(self, floats: int) -> LinearCode:
-        """The same code with fewer coefficients.
-
-        Raises:
-            ValueError: `floats` is no multiple of the number of patches.
-        """
-        if floats % self.grid**2:
-            raise ValueError(f"{floats} floats do not divide over {self.grid} x {self.grid} patches")
-        rank = min(floats // self.grid**2, len(self.basis))
-        return LinearCode(self.mean, self.basis[:rank], self.eigenvalues, self.grid, self.samples)
-
-    def encode(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) in [-1, 1] -> (N, k, g, g) coefficients."""
-        patch = self.mean.shape[-1]
-        centred = images - self.mean.repeat(1, self.grid, self.grid)
-        return F.conv2d(centred, self.basis, stride=patch)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """(N, k, g, g) coefficients -> (N, 3, S, S) in [-1, 1], not clamped."""
-        patch = self.mean.shape[-1]
-        return F.conv_transpose2d(codes, self.basis, stride=patch) + self.mean.repeat(1, self.grid, self.grid)
-
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) in [0, 1] -> the same through the code, clamped."""
-        return ((self.decode(self.encode(images * 2 - 1)) + 1) / 2).clamp(0, 1)
-
-    def save(self, path: Path) -> None:
-        """Write as safetensors."""
-        tensors = {"mean": self.mean, "basis": self.basis, "eigenvalues": self.eigenvalues}
-        tensors["grid_samples"] = torch.tensor([self.grid, self.samples])
-        write_atomically(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
-
-    @staticmethod
-    def load(path: Path) -> LinearCode:
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: the file is missing or damaged.
-        """
-        try:
-            tensors = load_file(path)
-            grid, samples = (int(value) for value in tensors["grid_samples"])
-            return LinearCode(tensors["mean"], tensors["basis"], tensors["eigenvalues"], grid, samples)
-        except (OSError, SafetensorError, KeyError, ValueError):
-            raise UserError(f"{path} is missing or damaged; `dvc repro linear` writes it anew.") from None
-
-
-@dataclass(frozen=True)
-class Energies:
-    """Variance of a set of pictures along a code's coordinates: what the forecast needs.
-
-    Attributes:
-        values: (d,) variance of each coordinate over the pictures, all g x g patches listed, any order.
-        rest: summed variance outside the code's coordinates.
-        pixels: P = 3 * H * W, values in one picture.
-    """
-
-    values: np.ndarray
-    rest: float
-    pixels: int
-
-
-def batches(images: np.ndarray, rows: np.ndarray, size: int = _CHUNK) -> Iterator[Tensor]:
-    """Read uint8 (N, S, S, 3) pictures in pieces, as float32 (n, 3, S, S) in [-1, 1]."""
-    for start in range(0, len(rows), size):
-        piece = torch.from_numpy(np.ascontiguousarray(images[rows[start : start + size]]))
-        yield piece.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def fit_pca(images: np.ndarray, rows: np.ndarray, rank: int) -> LinearCode:
@@ -248,7 +141,7 @@ def within_span(fine: LinearCode, images: np.ndarray, rows: np.ndarray, grid: in
     block, components = fine.grid // grid, len(fine.basis)  # small patches along a large one
     width = components * block**2
     total, moment, count = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width, dtype=torch.float64), 0
-    for batch in batches(images, rows, 8 * _CHUNK):
+    for batch in batches(images, rows, 8 * CHUNK):
         codes = F.unfold(fine.encode(batch), block, stride=block).transpose(1, 2).reshape(-1, width)
         total += codes.sum(0, dtype=torch.float64)
         moment += codes.T @ codes
@@ -275,32 +168,9 @@ def within_span(fine: LinearCode, images: np.ndarray, rows: np.ndarray, grid: in
     local = LinearCode(fine.mean, fine.basis, fine.eigenvalues, block, fine.samples)
     mean_patch = local.decode(coefficients.view(1, components, block, block))[0]
     patch = fine.mean.shape[-1]
-    pieces = kept.view(-1, components, block, block).split(_CHUNK)
+    pieces = kept.view(-1, components, block, block).split(CHUNK)
     basis = torch.cat([F.conv_transpose2d(piece, fine.basis, stride=patch) for piece in pieces])
     # The variance outside the span is that of the small patches: together the eigenvalues sum to all of it.
     rest = fine.eigenvalues[components:].repeat(block**2)
     merged = torch.cat([inside.float(), rest]).sort(descending=True).values
     return LinearCode(mean_patch, basis, merged, grid, len(rows))
-
-
-def spectrum(code: LinearCode) -> Energies:
-    """The training pictures' own energies along a code: its eigenvalues, the same for each of the g x g patches."""
-    eigenvalues = code.eigenvalues.double().numpy()
-    coded = len(code.basis)
-    values = np.repeat(eigenvalues[:coded], code.grid**2)
-    pixels = 3 * (code.mean.shape[-1] * code.grid) ** 2
-    return Energies(values, float(eigenvalues[coded:].sum()) * code.grid**2, pixels)
-
-
-def energies(code: LinearCode, images: np.ndarray, rows: np.ndarray) -> Energies:
-    """Variance of pictures along the coordinates of a code fitted elsewhere (held-out energies).
-
-    Around the *code's* mean, not the pictures' own: what the code cannot know counts as variance.
-    """
-    squares, everything = torch.zeros(code.basis.shape[0], code.grid, code.grid, dtype=torch.float64), 0.0
-    for batch in batches(images, rows):
-        squares += (code.encode(batch).double() ** 2).sum(0)
-        everything += float(((batch - code.mean.repeat(1, code.grid, code.grid)).double() ** 2).sum())
-    values = (squares / len(rows)).flatten().numpy()
-    pixels = 3 * images.shape[1] ** 2
-    return Energies(values, max(everything / len(rows) - float(values.sum()), 0.0), pixels)

@@ -12,65 +12,20 @@ fitted to the pictures: a linear autoencoder (Bourlard & Kamp 1988) that starts 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ear_teacher.linear import LinearCode, batches, fit_klt
+from ear_teacher.linear.code import WhitenedCode, batches
+from ear_teacher.linear.fit import fit_klt
 
 REACH = 1
 """Patches on every side of its own that a coordinate sees and that it changes."""
 
 _STEPS, _BATCH, _LR = 600, 64, 1e-2
 _PICTURES = 4096  # more add nothing: the fit sees 600 x 64
-
-
-@dataclass(frozen=True)
-class WhitenedCode:
-    """A linear code whose coordinates have mean 0, variance 1 and no correlation at one place.
-
-    Attributes:
-        mean: (3, p, p) mean patch, in [-1, 1].
-        analysis: (k, 3, q, q) picture to coordinates; q is p, or 3 p where patches overlap.
-        synthesis: (k, 3, q, q) coordinates to picture.
-        energies: (k,) squared norms of the synthesis, falling: what noise of variance 1 in a coordinate costs.
-        grid: g, patches along one side.
-    """
-
-    mean: Tensor
-    analysis: Tensor
-    synthesis: Tensor
-    energies: Tensor
-    grid: int
-
-    @staticmethod
-    def of(code: LinearCode) -> WhitenedCode:
-        """The whitened form of a code without overlap."""
-        energies = code.eigenvalues[: len(code.basis)].clamp(min=1e-8)
-        deviation = energies.sqrt().view(-1, 1, 1, 1)
-        return WhitenedCode(code.mean, code.basis / deviation, code.basis * deviation, energies, code.grid)
-
-    @property
-    def overlap(self) -> int:
-        """Pixels by which a patch reaches into its neighbours."""
-        return (self.analysis.shape[-1] - self.mean.shape[-1]) // 2
-
-    def encode(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) in [-1, 1] -> (N, k, g, g) coordinates; beyond the border lies the mean."""
-        centred = images - self.mean.repeat(1, self.grid, self.grid)
-        return F.conv2d(centred, self.analysis, stride=self.mean.shape[-1], padding=self.overlap)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """(N, k, g, g) coordinates -> (N, 3, S, S) in [-1, 1], not clamped."""
-        found = F.conv_transpose2d(codes, self.synthesis, stride=self.mean.shape[-1], padding=self.overlap)
-        return found + self.mean.repeat(1, self.grid, self.grid)
-
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) in [0, 1] -> the same through the code, clamped."""
-        return ((self.decode(self.encode(images * 2 - 1)) + 1) / 2).clamp(0, 1)
 
 
 def fit_lapped(images: np.ndarray, rows: np.ndarray, grid: int, rank: int) -> WhitenedCode:
