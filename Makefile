@@ -24,8 +24,9 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY) ## prepare, train v0, v1 and the current model, evaluate, render, compare
 	dvc repro
 
+# The files with the fewest tests, those of the pipeline, take longest: by default they would come last, one worker idle.
 test: $(READY) ## run the tests
-	OMP_NUM_THREADS=1 PYTHONPATH=src pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONPATH=src pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 experiments: $(READY) ## the leaderboard of all DVC experiments, as a table, a CSV and a page
 	ear-teacher experiments --out reports/experiments.csv --page reports/experiments.html
