@@ -14,7 +14,7 @@ from torch import Tensor
 from ear_teacher.metrics.statistics import INTERVAL, summarise
 from ear_teacher.teacher.probing.coordinates import EXPONENTS, Coordinates
 
-RANKS = (32, 64, 128, 256)
+RANKS = (32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
