@@ -158,7 +158,8 @@ def budget_table(table: dict[str, dict]) -> list[str]:
         )
     for case, run in table.items():
         if "lpips_vgg" in run["quality"]:
-            rows += ["", f"{TABLE[case][0].upper()}{TABLE[case][1:]}, LPIPS vgg {run['quality']['lpips_vgg']:.3f} (linear "
+            words = TABLE[case][0].upper() + TABLE[case][1:]
+            rows += ["", f"{words}, LPIPS vgg {run['quality']['lpips_vgg']:.3f} (linear "
                      f"{run['linear']['lpips_vgg']:.3f}), VGG-L1 {run['quality']['perceptual_vgg_l1']:.3f} (linear "
                      f"{run['linear']['perceptual_vgg_l1']:.3f})."]  # fmt: skip
     return rows

@@ -68,11 +68,7 @@ def page(found: dict[str, Found | None]) -> str:
         "What the encoder is worth to others. All figures are those of people no training saw and nothing was "
         "chosen on; brackets are 95 % intervals that resample people. NME is the mean distance of the visible "
         "points from the truth as a share of the crop's side. `make teacher` runs all of it but the real photos, "
-        "which `make retrieval PHOTOS=<EarVN1.0 folder>` does; each section names its own command. All of it was "
-        "measured before the model's patches overlapped and its batches became smaller (`model.warm_start: klt`, "
-        "`train.batch_size: 8`, `loss.perceptual_weight: 0.012`); the landmark rows *frozen-all*, *random-500* and "
-        "*landmarker*, the detector, the student and the export also without descriptors of places "
-        "(`model.descriptors` and `teach.agree_weight` 0).",
+        "which `make retrieval PHOTOS=<EarVN1.0 folder>` does; each section names its own command.",
         "",
         *targets(found["probe"], found["landmarks"], found["retrieval"]),
     ]
@@ -220,10 +216,10 @@ def cases_section(cases: Found) -> list[str]:
     first = shown["base"]
     budgets = sorted({row["labels"] for row in first["landmarks"]})
     lines = [
-        "`python studies/teacher/cases.py <case>`: the current model, but of separate patches and in batches of 8, "
-        f"trained {first['steps']} steps with one change (`studies/teacher/params.yaml`), one seed; measured on the "
-        "**validation** people, for the defaults were chosen by this table. NME: the best head on the maps. Below each "
-        "figure its change.",
+        "`PYTHONPATH=src python studies/teacher/cases.py <case>`: the current model, but of separate patches and in "
+        f"batches of 8, trained {first['steps']} steps with one change (`studies/teacher/params.yaml`), one seed; "
+        "measured on the **validation** people, for the defaults were chosen by this table. NME: the best head on the "
+        "maps. Below each figure its change.",
         "",
         "| | PSNR, dB ↑ | SSIM ↑ | LPIPS alex ↓ | KL, nats | "
         + " | ".join(f"NME, {budget} labels ↓" for budget in budgets) + " | EER, maps ↓ |",
@@ -259,9 +255,9 @@ def kl_section(cases: Found) -> list[str]:
     ways = [("code", "ridge"), ("maps", "ridge"), ("maps", "soft-argmax")]
     heads = [f"{features}, {head}, {budget}" for budget in budgets for features, head in ways]
     lines = [
-        f"`python studies/teacher/cases.py kl-<weight>`: the current model trained {runs[0]['steps']} steps at each "
-        "weight of the KL, else unchanged; validation people. PSNR of the mean; KL in nats; NME by features, head and "
-        "labels; EER of synthetic people, code and maps.",
+        "`PYTHONPATH=src python studies/teacher/cases.py kl-<weight>`: the same model trained "
+        f"{runs[0]['steps']} steps at each weight of the KL, else unchanged; validation people. PSNR "
+        "of the mean; KL in nats; NME by features, head and labels; EER of synthetic people, code and maps.",
         "",
         "| kl_weight | KL | PSNR, dB | " + " | ".join(heads) + " | EER, code | EER, maps |",
         "| ---: | ---: | ---: |" + " ---: |" * (len(heads) + 2),
