@@ -39,6 +39,8 @@ def ratios(results: Results) -> dict[str, float]:
         parts = throughput["parts"]
         for name, part in parts["parts"].items():
             found[f"share of a step: {name}"] = part["ms"] / parts["step_ms"]
+        for name, its in throughput["speedups"].items():
+            found[f"after over before: {name}"] = its["after"] / its["before"]
         speed = throughput["evaluate"]
         found["measuring with vgg too, over alex alone"] = speed["alex"] / speed["alex and vgg"]
     if inference := results.get("inference"):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import speedups
 from benchmarks.measure import alternating, timed
 from benchmarks.peers import PYTHAE_SIDE, WARMED, Peer, build_peers
 from benchmarks.settings import Settings
@@ -32,13 +33,15 @@ BATCH = 16
 
 
 def measure(subject: Subject, settings: Settings) -> dict[str, Any]:
-    """Speeds of every model at every size, measuring at the prepared size, and the parts of a step of ours."""
+    """Speeds of every model at every size; at the prepared size measuring, the parts of a step of ours, and what
+    each speed-up of one gives."""
     sizes = {side: at_size(subject, side, settings) for side in settings.sizes}
     return {
         "batch": subject.variants["current"].train.batch_size,
         "sizes": sizes,
         "evaluate": evaluation(subject, settings),
         "parts": parts(subject, settings),
+        "speedups": speedups.measure(subject, resized(subject, subject.data.image_size), settings),
     }
 
 
