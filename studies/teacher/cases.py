@@ -48,7 +48,7 @@ def main() -> None:
     if name == "table":
         table(given)
         return
-    variant = changed(given["base"], given["change"][name] or {}, {"train": {"steps": given["steps"]}})
+    variant = changed(given["change"][name] or {}, {"train": {"steps": given["steps"]}})
     data = PreparedData.load(PREPARED)
     code = LinearCode.load(Path(f"data/linear/{variant.model.latent_layout}.safetensors"))
     model = trained(variant, data, code.truncated(variant.model.latent_dim), name)
@@ -115,14 +115,14 @@ def table(given: dict[str, Any]) -> None:
     """All cases in one file, and those of the KL as a chart."""
     found = {name: json.loads((HERE / f"runs/cases/{name}.json").read_text()) for name in given["change"]}
     sweep = sorted(kl_sweep_of(found), key=lambda case: case["kl_weight"])
-    default = found["base"]["kl_weight"]
+    default = found["default"]["kl_weight"]
     write_atomically(HERE / "metrics/cases.json", json.dumps(found, indent=1) + "\n")
     write_atomically(Path("plots/teacher/kl_sweep.png"), kl_sweep(panels(sweep), default))
 
 
 def kl_sweep_of(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The base and the cases that change only the weight of the KL."""
-    return [case for name, case in found.items() if name == "base" or name.startswith("kl-")]
+    """The default and the cases that change only the weight of the KL."""
+    return [case for name, case in found.items() if name == "default" or name.startswith("kl-")]
 
 
 def panels(sweep: list[dict[str, Any]]) -> dict[str, pd.DataFrame]:

@@ -18,11 +18,12 @@ FEW = 100
 TARGETS = {"all": 0.015, 50: 0.03}
 CONTROLS = ("pca", "hog", "klt", "random", "backbone", "v0", "v1")
 CASES = {
-    "base": "EfficientNet-Lite0, frozen, beside the branch, and alignment to it",
-    "default": "**as the default has it**: the same, and descriptors of places that learn by exchange",
-    "plain": "reconstruction alone, no backbone", "plain-mask": "no backbone, 30 % of the input's patches blanked",
-    "align": "no backbone inside, alignment", "beside": "backbone beside, no alignment",
-    "beside-learning": "as the first, the backbone's last blocks learn too",
+    "default": "the default: EfficientNet-Lite0, frozen, beside the branch; alignment to it; descriptors of places",
+    "no-descriptors": "no descriptors", "no-alignment": "no alignment",
+    "backbone-learns": "the backbone's last blocks learn too",
+    "plain": "reconstruction alone: no backbone, none of these",
+    "plain-aligned": "no backbone inside, no descriptors, alignment",
+    "plain-masked": "reconstruction alone, 30 % of the input's patches blanked",
 }  # fmt: skip
 """What the page calls the cases."""
 Found = dict[str, Any]
@@ -213,12 +214,12 @@ def probe_section(probe: Found) -> list[str]:
 def cases_section(cases: Found) -> list[str]:
     """What each term of the teaching does for the features, and costs in sharpness."""
     shown = {name: case for name, case in cases.items() if not name.startswith("kl-")}
-    first = shown["base"]
+    first = shown["default"]
     budgets = sorted({row["labels"] for row in first["landmarks"]})
     lines = [
-        "`PYTHONPATH=src python studies/teacher/cases.py <case>`: the current model, but of separate patches and in "
-        f"batches of 8, trained {first['steps']} steps with one change (`studies/teacher/params.yaml`), one seed; "
-        "measured on the **validation** people, for the defaults were chosen by this table. NME: the best head on the "
+        "`PYTHONPATH=src python studies/teacher/cases.py <case>`: the current model trained "
+        f"{first['steps']} steps with one change (`studies/teacher/params.yaml`), one seed; "
+        "measured on the **validation** people, on whom the defaults were chosen. NME: the best head on the "
         "maps. Below each figure its change.",
         "",
         "| | PSNR, dB ↑ | SSIM ↑ | LPIPS alex ↓ | KL, nats | "
@@ -248,7 +249,7 @@ def cases_section(cases: Found) -> list[str]:
 def kl_section(cases: Found) -> list[str]:
     """The sweep as a table, and what it says."""
     runs = sorted(
-        (case for name, case in cases.items() if name == "base" or name.startswith("kl-")),
+        (case for name, case in cases.items() if name == "default" or name.startswith("kl-")),
         key=lambda case: case["kl_weight"],
     )
     budgets = sorted({row["labels"] for row in runs[0]["landmarks"]})
