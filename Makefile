@@ -5,10 +5,14 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
+# The studies depend on folders of src/, outside their own DVC repository, where no .dvcignore reaches: compiled files
+# would make every stage look changed, so they lie elsewhere.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
+export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint experiments serve realism forecast five_fixes greyscale diagnosis sharp teacher retrieval torture \
-  fuzz audit photos lock clean bench bench-growth bench-quick bench-check
+  fuzz audit photos uncompiled lock clean bench bench-growth bench-quick bench-check
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +46,7 @@ lint: $(READY) ## ruff, mypy and the one-way imports
 	mypy
 	PYTHONPATH=src lint-imports
 
-realism forecast five_fixes sharp: photos $(READY)
+realism forecast five_fixes sharp: photos uncompiled $(READY)
 	ln -sfn "$(realpath $(PHOTOS))" studies/photos/raw
 	dvc repro weights@perceptual weights@v0
 	cd studies && dvc repro $@/dvc.yaml
@@ -52,21 +56,21 @@ forecast: ## predicted against measured KL and PSNR: make forecast PHOTOS=<EarVN
 five_fixes: ## the author's claims one by one: make five_fixes PHOTOS=<EarVN1.0 folder>
 sharp: ## what makes the model sharp, one ingredient changed: make sharp PHOTOS=<EarVN1.0 folder>
 
-retrieval: photos $(READY) ## real people found again by each encoder's features: make retrieval PHOTOS=<EarVN1.0 folder>
+retrieval: photos uncompiled $(READY) ## real people found again by each encoder's features: make retrieval PHOTOS=<EarVN1.0 folder>
 	ln -sfn "$(realpath $(PHOTOS))" studies/photos/raw
 	dvc repro train@current weights@perceptual weights@v0
 	cd studies && dvc repro retrieval/dvc.yaml
 	PYTHONPATH=src python studies/teacher/page.py
 
-greyscale: $(READY) ## the same ears in colour and in grey: which are rebuilt worse, and why
+greyscale: uncompiled $(READY) ## the same ears in colour and in grey: which are rebuilt worse, and why
 	dvc repro weights@perceptual weights@v0
 	cd studies && dvc repro greyscale/dvc.yaml
 
-diagnosis: $(READY) ## known faults planted in small models, and what the diagnosis says of them
+diagnosis: uncompiled $(READY) ## known faults planted in small models, and what the diagnosis says of them
 	dvc repro weights@perceptual weights@v0
 	cd studies && dvc repro diagnosis/dvc.yaml
 
-teacher: $(READY) ## landmarks, detection, probe and a student from the current model
+teacher: uncompiled $(READY) ## landmarks, detection, probe and a student from the current model
 	dvc repro train@current train@v1 train@v0
 	cd studies && dvc repro teacher/dvc.yaml
 
@@ -101,6 +105,9 @@ bench-quick: $(VENV)/.bench ## the same parts in 3 minutes, one small run of eac
 
 bench-check: $(READY) ## has a ratio of the last `make bench` become worse than the stored ones
 	$(BENCH) check
+
+uncompiled:
+	@find src -name __pycache__ -prune -exec rm -r {} +
 
 photos:
 	@test -d "$(PHOTOS)" || { echo "Say where the photos (earvn1_<person>_<photo>.jpg) lie: 'make $(firstword $(MAKECMDGOALS)) PHOTOS=<folder>'."; exit 1; }

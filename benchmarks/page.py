@@ -92,8 +92,9 @@ def quality(of: dict[str, Any], images: str) -> list[str]:
     return [
         f"{of['train_pictures']:,} pictures of {of['image_size']} px to train on, {of['pictures']} of {of['people']} "
         f"test people to measure; medians over {of['repeats']} runs in alternating order, {of['budget']:g} CPU-seconds "
-        "each. The clock counts all threads, from nothing: fitting the linear code and building the model are in "
-        "it, reading pretrained weights too; measuring is not. A level counts as reached at the first checkpoint that "
+        "each; ours and v0 get a number of steps, guessed beforehand, and may end sooner (column CPU s). "
+        "The clock counts all threads, from nothing: fitting the linear code and building the model are in it, "
+        "reading pretrained weights too; measuring is not. A level counts as reached at the first checkpoint that "
         "has it, and checkpoints lie further apart the later they are. A dash: not in this budget; "
         f"the best column says how far it got. LPIPS is alex, at the end.{gone}",
         "",

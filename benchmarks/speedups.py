@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import lpips
 import numpy as np
@@ -23,10 +22,9 @@ from ear_teacher.losses import perceptual_term
 from ear_teacher.models import EarVAE
 from ear_teacher.perceptual import TRUNK_FILE, load_lpips
 from ear_teacher.training.features import FeatureCache, write_features
-from ear_teacher.training.optimizers import NEWTON_SCHULZ, orthogonalised
+from ear_teacher.training.optimizers import _ROUNDS, NEWTON_SCHULZ, orthogonalised
 from ear_teacher.training.pictures import Pictures
 
-ROUNDS = 5  # of the orthogonalisation, as in `training.optimizers`
 Call = Callable[[], object]
 
 
@@ -70,8 +68,8 @@ def cases(model: EarVAE, variant: Variant, pictures: Pictures, folder: Path) -> 
             "after": lambda: [orthogonalised(kernel.detach().flatten(1)) for kernel in kernels],
         },
         "AdamW of the other weights: one by one, or fused": {
-            "before": mover(others, fused=False),
-            "after": mover(others, fused=True),
+            "before": mover(copied(others), fused=False),
+            "after": mover(copied(others), fused=True),
         },
     }
 
@@ -97,16 +95,21 @@ def iterated(matrix: Tensor) -> Tensor:
         return iterated(matrix.T).T
     a, b, c = NEWTON_SCHULZ
     x = matrix / (matrix.norm() + 1e-7)
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x
 
 
-def mover(parameters: list[nn.Parameter], fused: bool) -> Call:
-    """A step of AdamW on copies of the weights."""
+def copied(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Weights of their own to move, with a gradient."""
     copies = [nn.Parameter(p.detach().clone()) for p in parameters]
     for copy in copies:
         copy.grad = torch.ones_like(copy)
-    step: Any = torch.optim.AdamW(copies, lr=1e-4, fused=fused, foreach=False).step
-    return step  # type: ignore[no-any-return]  # torch does not type the decorated method
+    return copies
+
+
+def mover(parameters: list[nn.Parameter], fused: bool) -> Call:
+    """A step of AdamW."""
+    step: Call = torch.optim.AdamW(parameters, lr=1e-4, fused=fused, foreach=False).step
+    return step

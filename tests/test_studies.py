@@ -1,6 +1,7 @@
 """What the studies conclude from their runs: verdicts and the learnt correction."""
 
 import importlib.util
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +11,8 @@ import pytest
 
 from ear_teacher.teacher.probing import Truth
 
-STUDIES = Path(__file__).parents[1] / "studies"
+ROOT = Path(__file__).parents[1]
+STUDIES = ROOT / "studies"
 
 
 def page_of(study: str) -> ModuleType:
@@ -117,3 +119,20 @@ def test_a_case_of_the_teacher_changes_what_it_names_and_nothing_else(monkeypatc
     assert other.loss.kl_weight == 0.5
     assert other.model_copy(update={"loss": plain.loss}) == plain
     assert plain.train.steps == 7
+
+
+@pytest.mark.parametrize(
+    "target", ["realism", "forecast", "five_fixes", "sharp", "retrieval", "greyscale", "diagnosis", "teacher"]
+)
+def test_a_study_begins_without_compiled_files_among_the_sources(target: str) -> None:
+    # DVC hashes src/ with them from outside its repository, and every stage would look changed.
+    said = subprocess.run(["make", "-n", target, "PHOTOS=."], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert said.stdout.index("find src -name __pycache__") < said.stdout.index("cd studies && dvc repro")
+
+
+def test_make_keeps_compiled_files_out_of_the_sources() -> None:
+    told = "told: ; @echo $$PYTHONPYCACHEPREFIX $$NUMBA_CACHE_DIR"
+    said = subprocess.run(["make", "-s", "--eval", told, "told"], cwd=ROOT, text=True, capture_output=True, check=True)
+    places = [Path(place) for place in said.stdout.split()]
+    assert len(places) == 2
+    assert not any(place.is_relative_to(ROOT / "src") for place in places)

@@ -186,5 +186,19 @@ def test_the_page_tells_what_was_not_measured_and_what_was_not_met() -> None:
     assert "quick run" not in page.text(of, quick=False, images="")
 
 
+def test_a_speed_up_is_told_by_its_times_and_its_loss_is_a_regression() -> None:
+    speedups = {"optimiser: slow, or fast": {"before": 30.0, "after": 10.0}}
+    of = {
+        "batch": 4, "sizes": {}, "evaluate": {"alex": 2.0, "alex and vgg": 1.0}, "speedups": speedups,
+        "parts": {"step_ms": 100.0, "parts": {"data: read, convert, mirror": {"ms": 1.0, "gflops": 0.0}}},
+    }  # fmt: skip
+    assert "| optimiser: slow, or fast | 30.00 | 10.00 | 3.0 |" in page.text({"throughput": of}, False, "")
+    stored = regression.ratios({"throughput": of})
+    speedups["optimiser: slow, or fast"]["after"] = 30.0
+    assert set(regression.worse(regression.ratios({"throughput": of}), stored)) == {
+        "after over before: optimiser: slow, or fast"
+    }
+
+
 def test_stages_and_keys_of_one_head_share_it_in_a_cell() -> None:
     assert page.shortened(["train@v0", "train@v1", "report"]) == "train@{v0, v1}, report"
