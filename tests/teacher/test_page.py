@@ -59,7 +59,7 @@ def probe(own: float) -> dict[str, Any]:
 def sweep(*errors: float) -> dict[str, Any]:
     rate = {"value": 0.3, "ci_low": 0.2, "ci_high": 0.4}
     return {
-        "base" if not i else f"kl-{i}": {
+        "default" if not i else f"kl-{i}": {
             "steps": 256, "kl_weight": 10.0 ** (i - 6), "kl": 100.0, "psnr": 30.0 - i, "ssim": 0.8, "lpips_alex": 0.1,
             "landmarks": [
                 landmark_row("", labels, error, head, features)
@@ -101,7 +101,7 @@ def test_the_answer_about_the_kl_follows_the_errors(study: ModuleType, errors: t
 
 def test_a_case_of_the_teacher_stands_beside_its_change_against_the_default(study: ModuleType) -> None:
     cases = sweep(0.05)
-    cases["plain"] = cases["base"] | {"psnr": 30.25, "lpips_alex": 0.08}
+    cases["plain"] = cases["default"] | {"psnr": 30.25, "lpips_alex": 0.08}
     lines = study.page(EMPTY | {"cases": cases}).splitlines()
     assert "30.25<br>+0.25" in next(line for line in lines if line.startswith("| reconstruction alone"))
 
