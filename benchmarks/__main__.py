@@ -18,7 +18,7 @@ from benchmarks.settings import FULL, QUICK
 from benchmarks.subjects import Subject
 from ear_teacher.stage import run
 
-PARTS = ("quality", "throughput", "inference", "pipeline", "growth")
+PARTS = ("quality", "longer", "throughput", "inference", "pipeline", "growth")
 
 
 def main() -> None:
@@ -37,6 +37,9 @@ def main() -> None:
     for part in chosen.parts:
         if part == "quality":
             content = quality.measure(Subject.load(chosen.data), settings)
+        elif part == "longer":
+            once = dataclasses.replace(settings, budget=settings.longer, ratio=1.3, repeats=1)
+            content = quality.measure(Subject.load(chosen.data), once)
         elif part == "throughput":
             content = throughput.measure(Subject.load(chosen.data), settings)
         elif part == "inference":

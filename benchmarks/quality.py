@@ -32,7 +32,7 @@ LEVELS: dict[str, tuple[float, float | None]] = {
 }
 LOOKED_AT = 29.0  # dB below which LPIPS is measured at the end only: no level asks for it
 LINEAR = {"PCA": 1, "KLT 4x4": 4, "KLT 8x8": 8}
-CALIBRATION = 3  # steps timed, after one, to know how many fill the budget
+SETTLING, TIMED = 4, 12  # steps not timed, then timed, to know how many fill the budget
 
 Point = dict[str, Any]
 Rebuild = Callable[[Tensor], Tensor]
@@ -112,11 +112,13 @@ def measure(subject: Subject, settings: Settings) -> dict[str, Any]:
 
 def steps_of(subject: Subject, name: str, settings: Settings) -> int:
     """How many steps of the project's own loop fill the budget, from the time of a few."""
+    began = time.process_time()
     variant, ready = subject.ready(name, subject.fit(), seed=0)
     stamps: list[float] = []
-    steps = CALIBRATION + 1
+    steps = SETTLING + TIMED + 1  # the last one ends with a validation
     run_own(variant, ready, subject.pictures(), steps, lambda step, rebuild: stamps.append(time.process_time()))
-    return max(steps, round(0.93 * settings.budget / ((stamps[-1] - stamps[1]) / CALIBRATION)))
+    left = settings.budget - (stamps[0] - began)
+    return max(1, round(left / ((stamps[SETTLING + TIMED] - stamps[SETTLING]) / TIMED)))
 
 
 def own_run(subject: Subject, judge: Judge, name: str, seed: int, steps: int) -> list[Point]:

@@ -14,6 +14,7 @@ class Settings:
 
     Attributes:
         budget: CPU-seconds of training for each run of part 1, evaluation left out.
+        longer: the same, for one longer run of each method.
         first: CPU-seconds of the first checkpoint of part 1; each later one is `ratio` times as late.
         ratio: see `first`.
         pictures: of the test people, evenly spaced, on which checkpoints are measured.
@@ -28,6 +29,7 @@ class Settings:
     """
 
     budget: float
+    longer: float
     first: float
     ratio: float
     pictures: int
@@ -42,10 +44,10 @@ class Settings:
 
 
 FULL = Settings(
-    budget=75, first=4, ratio=1.7, pictures=64, repeats=3, sizes=(64, 128, 256), seconds=0.5, stages=True,
+    budget=75, longer=600, first=4, ratio=1.7, pictures=64, repeats=3, sizes=(64, 128, 256), seconds=0.5, stages=True,
     counts=(1000, 4000, 16000, 64000), steps=200, latents=(256, 512, 1024, 2048, 4096), folder=RESULTS,
 )  # fmt: skip
 QUICK = Settings(
-    budget=8, first=3, ratio=2, pictures=16, repeats=1, sizes=(128,), seconds=0.1, stages=False,
+    budget=8, longer=16, first=3, ratio=2, pictures=16, repeats=1, sizes=(128,), seconds=0.1, stages=False,
     counts=(100, 200, 400), steps=3, latents=(256, 1024), folder=RESULTS / "quick",
 )  # fmt: skip

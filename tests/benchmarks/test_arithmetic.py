@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks import growth, page, pipeline, regression
 from benchmarks.measure import Stopwatch, alternating, cost, exponent, first_reached, middle, schedule_times, timed
+from benchmarks.quality import LEVELS
 from benchmarks.settings import QUICK
 from ear_teacher.config import UserError
 
@@ -180,7 +181,7 @@ def test_the_check_fails_on_what_became_slower_and_names_it(tmp_path: Path, monk
 def test_the_page_tells_what_was_not_measured_and_what_was_not_met() -> None:
     of = {"pipeline": {"noop_seconds": 7.0, "stages": {}, "reruns": []}}
     text = page.text(of, quick=True, images="")
-    assert text.count(page.NOT_RUN) == 5
+    assert text.count(page.NOT_RUN) == 6
     assert "7.0 s | **not met**" in text
     assert "quick run" in text
     assert "quick run" not in page.text(of, quick=False, images="")
@@ -198,6 +199,21 @@ def test_a_speed_up_is_told_by_its_times_and_its_loss_is_a_regression() -> None:
     assert set(regression.worse(regression.ratios({"throughput": of}), stored)) == {
         "after over before: optimiser: slow, or fast"
     }
+
+
+@pytest.mark.parametrize(
+    ("ours", "peer", "says"),
+    [
+        (5.0, 150.0, "26 dB: 30 times sooner than pythae VAE"),
+        (5.0, None, "in 600 CPU-seconds; ours takes 5.0 to 26 dB, 120 times less."),
+        (None, None, "in 600 CPU-seconds."),
+    ],
+    ids=["a peer gets there", "no peer does", "nobody does"],
+)
+def test_how_much_sooner_ours_is_follows_the_times(ours: float | None, peer: float | None, says: str) -> None:
+    other = dict.fromkeys(list(LEVELS)[1:])
+    methods = {page.OURS: {"reached": {"26 dB": ours} | other}, "pythae VAE": {"reached": {"26 dB": peer} | other}}
+    assert says in " ".join(page.speedups({"budget": 600, "methods": methods}))
 
 
 def test_stages_and_keys_of_one_head_share_it_in_a_cell() -> None:
