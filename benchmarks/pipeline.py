@@ -23,7 +23,10 @@ from benchmarks.measure import cost
 from benchmarks.settings import Settings
 from ear_teacher.config import UserError, load_config
 
-COPIED = ("src", "stages", "params.yaml", "dvc.yaml", "data/photos", "data/weights", "metrics", "plots")
+COPIED = (
+    *("src", "stages", "params.yaml", "dvc.yaml", "data/photos", "data/weights", "metrics", "plots"),
+    "benchmarks/results/quality.csv",
+)
 TRAINED = 128
 VALIDATED = re.compile(r" step (\d+), epoch ")
 

@@ -34,7 +34,7 @@ def ratios(results: Results) -> dict[str, float]:
         for side, models in throughput["sizes"].items():
             ours, first = models["Ear Teacher"], models["v0 as its author built it"]
             found[f"training step at {side} px, over v0's"] = ours["step_ms"] / first["step_ms"]
-            for what in ("encode", "decode"):
+            for what in ("encode", "decode", "evaluate"):
                 found[f"{what} at {side} px, over v0's"] = first[what] / ours[what]
         parts = throughput["parts"]
         for name, part in parts["parts"].items():

@@ -1,4 +1,4 @@
-"""Part 2, throughput: pictures a second of a training step, encoding, decoding and measuring, by size of picture; and
+"""Part 2, throughput: pictures a second of a training step, encoding, decoding and evaluation, by size of picture; and
 where a step's time goes, beside what the machine could compute in it."""
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ def measure(subject: Subject, settings: Settings) -> dict[str, Any]:
 
 
 def at_size(subject: Subject, side: int, settings: Settings) -> dict[str, Any]:
-    """name -> parameters, FLOPs of coding one picture and back, pictures a second of step, encode and decode."""
+    """name -> parameters, FLOPs of coding one picture and back, pictures a second of step, encode, decode and evaluate.
+
+    Evaluation is coding, decoding and every metric of stage evaluate but those of VGG.
+    """
     pictures = resized(subject, side)
     images = pictures.batch(pictures.train[:BATCH], torch.device("cpu"))
     models: dict[str, nn.Module] = {}
@@ -67,6 +70,7 @@ def at_size(subject: Subject, side: int, settings: Settings) -> dict[str, Any]:
     found: dict[str, list[float]] = {name: [] for name in models}
     for _, name in alternating(list(models), settings.repeats):
         found[name].append(steps[name]())
+    alex = Nets(alex=load_lpips("alex", TRUNKS / TRUNK_FILE["alex"]))
     result = {}
     batch = current.train.batch_size
     with torch.no_grad():
@@ -74,8 +78,12 @@ def at_size(subject: Subject, side: int, settings: Settings) -> dict[str, Any]:
             model.eval()
             encode, decode = coder(model)
             codes = encode(images)
-            seconds = timed({"encode": lambda e=encode: e(images), "decode": lambda d=decode, c=codes: d(c)},
-                            settings.repeats, settings.seconds)  # fmt: skip
+            cases = {
+                "encode": lambda e=encode: e(images),
+                "decode": lambda d=decode, c=codes: d(c),
+                "evaluate": lambda e=encode, d=decode: measure_pictures(images, d(e(images)).clamp(0, 1), alex),
+            }
+            seconds = timed(cases, settings.repeats, settings.seconds)
             result[name] = {
                 "parameters": sum(p.numel() for p in parameters(model)),
                 "learning": sum(p.numel() for p in parameters(model) if p.requires_grad),

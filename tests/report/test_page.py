@@ -137,6 +137,22 @@ def test_the_study_of_the_teacher_appears_once_it_has_run(tiny: Tiny, page: str,
     assert 'aria-label="Label efficiency. hog: last value 0.03; current: last value 0.02."' in chart
 
 
+def test_the_benchmark_appears_once_it_has_run(tiny: Tiny, page: str, tmp_path: Path) -> None:
+    assert "Time to quality" not in page
+    shutil.copytree(tiny.root, tmp_path / "copy")
+    (tmp_path / "copy/benchmarks/results").mkdir(parents=True)
+    lines = ["method,run,cpu,psnr", "PCA,0,2,31", "Ear Teacher,0,0.0,30", "Ear Teacher,0,4,32", "Ear Teacher,1,4,99",
+             "pythae VAE,0,4,9", "pythae VAE,0,8,12"]  # fmt: skip
+    (tmp_path / "copy/benchmarks/results/quality.csv").write_text("\n".join(lines) + "\n")
+    speed = read_results(tmp_path / "copy").speed
+    assert speed is not None
+    chart = str(drawings.time_to_quality(speed))
+    assert (
+        'aria-label="Time to quality. PCA: last value 31; Ear Teacher: last value 32; pythae VAE: last value 12."'
+        in chart
+    )
+
+
 def test_the_page_says_how_long_each_model_was_trained() -> None:
     assert content.budget({"summaries": {}}) == ""
     seen = {"training pictures seen": {"v0": 4096, "v1": 4096, "current": 4096}}

@@ -97,6 +97,7 @@ def build(
             "kl": drawings.kl_per_dimension(results),
             "spectrum": drawings.spectra(results),
             "labels": None if results.labels is None else drawings.label_efficiency(results.labels),
+            "speed": None if results.speed is None else drawings.time_to_quality(results.speed),
         },
         milestones=content.milestones(results),
         diagnosis=content.diagnosis(results),

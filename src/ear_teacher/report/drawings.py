@@ -118,5 +118,21 @@ def label_efficiency(table: pd.DataFrame) -> Markup:
     return line_chart(series, *axes, "Label efficiency")
 
 
+_METHODS = {"Ear Teacher": "current", "v0 as its author built it": "v0", "AutoencoderKL + our warm start": "v1"}
+"""Line of each method that is ours in part; linear codes are points, the rest peers."""
+
+
+def time_to_quality(table: pd.DataFrame) -> Markup:
+    """PSNR over CPU-seconds, the first run of each method (`method`, `run`, `cpu`, `psnr`)."""
+    peers = iter(("other", "other dash", "other dots", "other thin"))
+    series = []
+    for name, part in table[table["run"] == 0].groupby("method", sort=False):
+        linear = len(part) == 1
+        style = "linear" if linear else _METHODS.get(str(name)) or next(peers, "other thin")
+        seconds = part["cpu"].clip(lower=0.1)  # the first point lies at zero, where a logarithm has no place
+        series.append(Series(str(name), _floats(seconds), _floats(part["psnr"]), style, "points" if linear else "both"))
+    return line_chart(series, Axis("CPU-seconds", log=True), Axis("PSNR, dB, test people"), "Time to quality")
+
+
 def _floats(column: pd.Series) -> list[float]:
     return [float(value) for value in column]

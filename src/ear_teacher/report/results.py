@@ -12,7 +12,10 @@ import pandas as pd
 from ear_teacher.config import VARIANTS, UserError
 
 LABEL_EFFICIENCY = Path("plots/teacher/label_efficiency.csv")
-"""Written by the study of the teacher; the report does without where there is none."""
+"""Written by the study of the teacher."""
+
+TIME_TO_QUALITY = Path("benchmarks/results/quality.csv")
+"""Written by `make bench`."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Results:
         contact_sheet: a JPEG.
         params: params.yaml as it stands.
         labels: landmark error of each encoder by the number of labels; None where the study has not run.
+        speed: PSNR of each method by CPU-seconds of training; None where the benchmark has not run.
     """
 
     compare: dict[str, Any]
@@ -53,6 +57,7 @@ class Results:
     contact_sheet: bytes
     params: str
     labels: pd.DataFrame | None
+    speed: pd.DataFrame | None
 
 
 def read_results(root: Path) -> Results:
@@ -99,6 +104,7 @@ def read_results(root: Path) -> Results:
         contact_sheet=_read(root / "plots/contact_sheet.jpg", Path.read_bytes),
         params=_read(root / "params.yaml", lambda file: file.read_text(encoding="utf-8")),
         labels=table(str(LABEL_EFFICIENCY)) if _holds(root / LABEL_EFFICIENCY) else None,
+        speed=table(str(TIME_TO_QUALITY)) if _holds(root / TIME_TO_QUALITY) else None,
     )
 
 
