@@ -140,7 +140,7 @@ def results() -> dict:
     return {
         "inference": {"pictures_a_second": {"bare": speed, "features": half}},
         "growth": {"exponents": {"pictures": {"prepare_s": {"all": 0.9, "largest": 1.0}}}},
-        "pipeline": {"noop_seconds": 3.0, "stages": {"linear": {"wall": 6.0}}},
+        "pipeline": {"noop_seconds": 3.0, "stages": {"compare": {"wall": 6.0}}},
     }
 
 
@@ -148,7 +148,7 @@ def test_ratios_do_not_change_with_the_speed_of_the_machine() -> None:
     found = regression.ratios(results())
     assert found["features by torch, batch 1, over the bare backbone"] == 2
     assert found["prepare_s where pictures double"] == 2
-    assert found["repro with nothing to do, over stage linear"] == 0.5
+    assert found["repro with nothing to do, over stage compare"] == 0.5
     faster = json.loads(json.dumps(results()))
     for its in faster["inference"]["pictures_a_second"].values():
         for runtime in its:
