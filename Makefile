@@ -99,7 +99,7 @@ bench-longer: $(VENV)/.bench ## time to quality once more, one run of each with 
 	dvc repro
 	$(BENCH) longer page $(DATA:%=--data %)
 
-bench-growth: $(READY) ## time and memory at up to 64,000 pictures, an hour
+bench-growth: $(READY) ## time and memory at up to 64,000 pictures, 20 minutes
 	dvc repro prepare weights linear
 	$(BENCH) growth page
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import charts
-from benchmarks.peers import FAIRNESS
+from benchmarks.peers import FAIRNESS, WARMED
 from benchmarks.quality import LEVELS
 from benchmarks.regression import load
 from benchmarks.settings import Settings
@@ -73,9 +73,9 @@ def machine(of: dict[str, Any] | None) -> list[str]:
         f" at {of['gbytes_copy']:.1f} GB/s. "
         f"Python {of['python']}, {packages}.{busy}",
         "",
-        "Written by `make bench` and `make bench-growth`. Times differ from run to run and machine to machine, so "
-        "nothing here is one of DVC's byte-reproducible outputs; ratios are what to read, and `make bench-check` "
-        "compares them with stored ones.",
+        "Written by `make bench`, `make bench-longer` and `make bench-growth`. Times differ from run to run and "
+        "machine to machine, so nothing here is one of DVC's byte-reproducible outputs; ratios are what to read, and "
+        "`make bench-check` compares them with stored ones.",
     ]
 
 
@@ -139,20 +139,26 @@ def levels(methods: dict[str, Any]) -> list[str]:
 
 
 def speedups(of: dict[str, Any]) -> list[str]:
-    """How many times sooner than the fastest peer, for each level that one reaches; of none, how far they are."""
+    """How many times sooner than the fastest peer, for each level that one reaches; of none, how far they are. Then the
+    same beside the peer that has our warm start, for levels with an LPIPS: the others are where both begin."""
     lines, methods = [], of["methods"]
-    peers = {name: method for name, method in methods.items() if name in FAIRNESS and "our warm start" not in name}
-    for level in LEVELS:
-        times = {name: m["reached"][level] for name, m in peers.items() if m["reached"][level]}
-        ours = methods[OURS]["reached"][level]
+    reached = methods[OURS]["reached"]
+    peers = {name: method["reached"] for name, method in methods.items() if name in FAIRNESS and name != WARMED}
+    for level, ours in reached.items():
+        times = {name: its[level] for name, its in peers.items() if its[level]}
         if times and ours:
             name = min(times, key=times.__getitem__)
             lines.append(f"{level}: {times[name] / ours:.0f} times sooner than {name}, the fastest peer.")
-    if lines:
-        return [*lines, ""]
-    lowest, ours = next(iter(methods[OURS]["reached"].items()))
-    own = f"; ours takes {ours:.1f} to {lowest}, {of['budget'] / ours:.0f} times less" if ours else ""
-    return [f"No peer without our warm start reaches any of these levels in {of['budget']:g} CPU-seconds{own}.", ""]
+    if not lines:
+        lowest, ours = next(iter(reached.items()))
+        own = f"; ours takes {ours:.1f} to {lowest}, {of['budget'] / ours:.0f} times less" if ours else ""
+        lines.append(
+            f"No peer without our warm start reaches any of these levels in {of['budget']:g} CPU-seconds{own}."
+        )
+    warmed = methods.get(WARMED, {}).get("reached", {})
+    both = [level for level, (_, lpips) in LEVELS.items() if lpips and reached[level] and warmed.get(level)]
+    lines += [f"{level}: {warmed[level] / reached[level]:.1f} times sooner than {WARMED}." for level in both]
+    return [*lines, ""]
 
 
 def throughput(of: dict[str, Any], gflops: float | None, images: str) -> list[str]:
@@ -245,9 +251,11 @@ def shortened(names: list[str]) -> str:
 
 
 def growth(of: dict[str, Any], images: str) -> list[str]:
-    lines = [f"Peak memory is private: pages of mapped files are not in it. An epoch longer than {of['steps']} steps "
-             "is extrapolated from them (marked *). Exponent: k of ~n^k over the whole column, and between the two "
-             "largest rows, where fixed costs weigh least.", ""]  # fmt: skip
+    lines = [f"Seconds (_s) and peak memory in MB (_mb), which is private: pages of mapped files are not in it. The "
+             "pictures are the training pictures in turn, each time shifted and brightened a little. An epoch longer "
+             f"than {of['steps']} steps is extrapolated from them (marked *). Exponent: k of ~n^k over the whole "
+             "column, and between the two largest rows, where fixed costs weigh least. No stage holds the pictures "
+             "in memory; prepare holds its table of them, a row each.", ""]  # fmt: skip
     for axis, rows in ((key.removeprefix("by_"), of[key]) for key in of if key.startswith("by_")):
         columns = [key for key in rows[0] if key not in (axis, "extrapolated")]
         lines += ["| " + " | ".join([axis, *columns]) + " |", "| ---: |" + " ---: |" * len(columns)]

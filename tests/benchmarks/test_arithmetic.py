@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks import growth, page, pipeline, regression
 from benchmarks.measure import Stopwatch, alternating, cost, exponent, first_reached, middle, schedule_times, timed
+from benchmarks.peers import WARMED
 from benchmarks.quality import LEVELS
 from benchmarks.settings import QUICK
 from ear_teacher.config import UserError
@@ -214,6 +215,13 @@ def test_how_much_sooner_ours_is_follows_the_times(ours: float | None, peer: flo
     other = dict.fromkeys(list(LEVELS)[1:])
     methods = {page.OURS: {"reached": {"26 dB": ours} | other}, "pythae VAE": {"reached": {"26 dB": peer} | other}}
     assert says in " ".join(page.speedups({"budget": 600, "methods": methods}))
+
+
+def test_beside_our_own_warm_start_only_a_level_with_an_lpips_counts() -> None:
+    reached = dict.fromkeys(LEVELS) | {"26 dB": 5.0, "30.5 dB and LPIPS 0.12": 100.0}
+    methods = {page.OURS: {"reached": reached}, WARMED: {"reached": reached | {"30.5 dB and LPIPS 0.12": 450.0}}}
+    found = [line for line in page.speedups({"budget": 600, "methods": methods}) if WARMED in line]
+    assert found == [f"30.5 dB and LPIPS 0.12: 4.5 times sooner than {WARMED}."]
 
 
 def test_stages_and_keys_of_one_head_share_it_in_a_cell() -> None:
