@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 # The studies depend on folders of src/, outside their own DVC repository, where no .dvcignore reaches: compiled files
-# would make every stage look changed, so they lie elsewhere.
-export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
-export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
+# would make every stage look changed, so theirs lie elsewhere.
+STUDIES := realism forecast five_fixes greyscale diagnosis sharp teacher retrieval
+$(STUDIES): export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
+$(STUDIES): export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint experiments serve realism forecast five_fixes greyscale diagnosis sharp teacher retrieval torture \
-  fuzz audit photos uncompiled lock clean bench bench-longer bench-growth bench-quick bench-check
+.PHONY: $(STUDIES) help run test lint experiments serve torture fuzz audit photos uncompiled lock clean \
+  bench bench-longer bench-growth bench-quick bench-check
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

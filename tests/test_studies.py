@@ -130,9 +130,10 @@ def test_a_study_begins_without_compiled_files_among_the_sources(target: str) ->
     assert said.stdout.index("find src -name __pycache__") < said.stdout.index("cd studies && dvc repro")
 
 
-def test_make_keeps_compiled_files_out_of_the_sources() -> None:
+def test_a_study_keeps_compiled_files_out_of_the_sources() -> None:
     told = "told: ; @echo $$PYTHONPYCACHEPREFIX $$NUMBA_CACHE_DIR"
-    said = subprocess.run(["make", "-s", "--eval", told, "told"], cwd=ROOT, text=True, capture_output=True, check=True)
+    command = ["make", "-s", "--eval", told, "told", "STUDIES=told"]
+    said = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
     places = [Path(place) for place in said.stdout.split()]
     assert len(places) == 2
     assert not any(place.is_relative_to(ROOT / "src") for place in places)
