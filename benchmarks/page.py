@@ -254,8 +254,8 @@ def growth(of: dict[str, Any], images: str) -> list[str]:
     lines = [f"Seconds (_s) and peak memory in MB (_mb), which is private: pages of mapped files are not in it. The "
              "pictures are the training pictures in turn, each time shifted and brightened a little. An epoch longer "
              f"than {of['steps']} steps is extrapolated from them (marked *). Exponent: k of ~n^k over the whole "
-             "column, and between the two largest rows, where fixed costs weigh least. No stage holds the pictures "
-             "in memory; prepare holds its table of them, a row each.", ""]  # fmt: skip
+             "column, and between the two largest rows, where fixed costs weigh least. Prepare holds its table of the "
+             "pictures in memory, a row each.", ""]  # fmt: skip
     for axis, rows in ((key.removeprefix("by_"), of[key]) for key in of if key.startswith("by_")):
         columns = [key for key in rows[0] if key not in (axis, "extrapolated")]
         lines += ["| " + " | ".join([axis, *columns]) + " |", "| ---: |" + " ---: |" * len(columns)]
